@@ -1,0 +1,126 @@
+"""Get one file from the first address that has it, resumed and verified."""
+
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import requests
+from filelock import FileLock
+from tqdm import tqdm
+
+from cifar10.errors import UserError
+
+HEADERS = {"User-Agent": "cifar10-dvc-pipeline (python-requests)", "Accept-Encoding": "identity"}
+TIMEOUT = (10, 30)  # seconds to connect, seconds without a byte
+ATTEMPTS = 3  # at one address, each going on where the one before broke off
+
+
+class Source(NamedTuple):
+    filename: str
+    urls: Sequence[str]
+    verify: Callable[[Path], None]  # raises ValueError unless the file holds exactly what it should
+
+
+def fetch(source: Source, cache: Path, mirror: str | None) -> Path:
+    """Path of the verified file; `mirror` (a directory or URL prefix) is asked before the source's own addresses.
+
+    A file already in `cache` is used again, a broken-off download is resumed, also at another address. UserError names
+    every address with its reason when none of them delivers.
+    """
+    cache.mkdir(parents=True, exist_ok=True)
+    target, part = cache / source.filename, cache / f"{source.filename}.part"
+    prefixes = [mirror.rstrip("/") + "/" + source.filename] if mirror else []
+    reasons = []
+    with FileLock(cache / f"{source.filename}.lock"):  # one download, however many processes want it
+        if target.exists():
+            try:
+                source.verify(target)
+                return target
+            except ValueError as error:
+                print(f"{target}: {error}; fetching it again", file=sys.stderr)
+                target.unlink()
+        for address in [*prefixes, *source.urls]:
+            try:
+                if not address.startswith(("http://", "https://")):
+                    source.verify(Path(address))
+                    return Path(address)
+                _deliver(address, part, source.verify)
+                part.replace(target)
+                return target
+            except (requests.RequestException, FileNotFoundError, ValueError) as error:
+                reasons.append(f"{address}: {_reason(error)}")
+            except OSError as error:
+                raise UserError(
+                    f"{cache}: {error.strerror or error} ({_free(cache)} MB free); free some space"
+                ) from None
+    raise UserError(
+        f"{source.filename} could not be had from any address: {'; '.join(reasons)}. Put the file into a directory and "
+        "name it: DATA_MIRROR=/that/directory dvc repro; or try the embedded data: "
+        "dvc exp run --set-param dataset=digits --set-param validation_size=200"
+    )
+
+
+def _deliver(url: str, part: Path, verify: Callable[[Path], None]) -> None:
+    """Complete and verify `part`; a resumed file that proves wrong is fetched once more from its first byte."""
+    resumed = part.exists()
+    for attempt in range(ATTEMPTS):
+        size = part.stat().st_size if part.exists() else 0
+        try:
+            _download(url, part)
+            break
+        except requests.RequestException:
+            progressed = part.exists() and part.stat().st_size > size
+            if attempt == ATTEMPTS - 1 or not progressed:
+                raise
+            resumed = True
+    try:
+        verify(part)
+    except ValueError:
+        part.unlink()
+        if not resumed:
+            raise
+        _deliver(url, part, verify)
+
+
+def _download(url: str, part: Path) -> None:
+    """Append to `part` what is missing of it, or write it anew where the server does not resume."""
+    have = part.stat().st_size if part.exists() else 0
+    headers = HEADERS | ({"Range": f"bytes={have}-"} if have else {})
+    with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
+        if response.status_code == 416:  # nothing beyond what we have: complete, or not the same file
+            return
+        response.raise_for_status()
+        resume = response.status_code == 206 and response.headers.get("Content-Range", "").startswith(f"bytes {have}-")
+        if response.status_code == 206 and not resume:
+            raise requests.RequestException("answered with another range than asked for")
+        length = int(response.headers.get("Content-Length", 0)) + (have if resume else 0)
+        with (
+            part.open("ab" if resume else "wb") as file,
+            tqdm(
+                desc=part.stem,
+                initial=have if resume else 0,
+                total=length or None,
+                unit="B",
+                unit_scale=True,
+                disable=None,  # no bar where stderr is not a terminal
+            ) as bar,
+        ):
+            for chunk in response.iter_content(1 << 16):
+                file.write(chunk)
+                bar.update(len(chunk))
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, requests.HTTPError) and error.response is not None:
+        return f"{error.response.status_code} {error.response.reason}"
+    if isinstance(error, requests.ConnectTimeout | requests.ReadTimeout):
+        return "no answer in time"
+    if isinstance(error, requests.ConnectionError):
+        return "cannot be reached"
+    return "no such file" if isinstance(error, FileNotFoundError) else " ".join(str(error).split())
+
+
+def _free(directory: Path) -> int:
+    return shutil.disk_usage(directory).free // 1_000_000

@@ -1,0 +1,123 @@
+"""The schema of params.yaml: every key, its type and its range, checked before any work."""
+
+from difflib import get_close_matches
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from cifar10.errors import ParamsError
+
+
+def _auto_or_count(value: Any, least: int) -> Any:
+    if value == "auto" or (type(value) is int and least <= value <= 256):
+        return value
+    raise ValueError(f"must be auto or a whole number from {least} to 256")
+
+
+Probability = Annotated[float, Field(ge=0, le=1)]
+PositiveInt = Annotated[int, Field(ge=1, le=10_000_000)]
+PositiveFloat = Annotated[float, Field(gt=0, le=1e9)]
+Shrink = Annotated[float, Field(gt=0, lt=1)]
+AutoOrPositive = Annotated[int | Literal["auto"], BeforeValidator(lambda v: _auto_or_count(v, 1))]
+AutoOrCount = Annotated[int | Literal["auto"], BeforeValidator(lambda v: _auto_or_count(v, 0))]
+
+
+class Strict(BaseModel):
+    """No coercion, no unknown keys, no NaN or infinity, no changes after reading."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Step(Strict):
+    step_size: PositiveInt
+    gamma: Shrink
+
+
+class OneCycle(Strict):
+    pct_start: Shrink
+    div_factor: Annotated[float, Field(ge=1, le=1e9)]
+    final_div_factor: Annotated[float, Field(ge=1, le=1e9)]
+
+
+class Plateau(Strict):
+    factor: Shrink
+    patience: Annotated[int, Field(ge=0, le=10_000)]
+
+
+class Augmentation(Strict):
+    flip_p: Probability
+    affine_p: Probability
+    shift: Annotated[float, Field(ge=0, lt=1)]
+    scale: Annotated[float, Field(ge=0, lt=1)]
+    rotate: Annotated[float, Field(ge=0, le=180)]
+    hole_p: Probability
+    hole_size: Annotated[int, Field(ge=1, le=32)]
+
+
+class Params(Strict):
+    """params.yaml. The meaning and unit of every key stand there, beside its value."""
+
+    dataset: Literal["cifar10", "cifar10-jpeg", "digits"]
+    validation_size: Annotated[int, Field(ge=0, lt=50_000)]
+    seed: Annotated[int, Field(ge=0, lt=2**32)]
+    execution: Literal["lattice", "dense"]
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+    epochs: Annotated[int, Field(ge=1, le=10_000)]
+    batch_size: Annotated[int, Field(ge=2, le=50_000)]
+    optimizer: Literal["sgd", "adam", "adamw"]
+    lr: Annotated[float, Field(gt=0, le=1000)]
+    momentum: Annotated[float, Field(ge=0, lt=1)]
+    nesterov: bool
+    weight_decay: Annotated[float, Field(ge=0, le=1000)]
+    schedule: Literal["step", "onecycle", "plateau"]
+    step: Step
+    onecycle: OneCycle
+    plateau: Plateau
+    augmentation: Augmentation
+    device: Literal["auto", "cpu", "cuda"]
+    precision: Literal["auto", "bf16", "fp32"]
+    threads: AutoOrPositive
+    workers: AutoOrCount
+
+    @model_validator(mode="after")
+    def _combinations(self) -> "Params":
+        if self.schedule == "plateau" and self.validation_size == 0:
+            raise ValueError("schedule: plateau watches the validation loss, so validation_size must be > 0 (got 0)")
+        if self.optimizer == "sgd" and self.nesterov and self.momentum == 0:
+            raise ValueError("nesterov: true needs momentum > 0 (got 0)")
+        return self
+
+
+def parse_params(text: str, source: str = "params.yaml") -> Params:
+    """Parse YAML 1.2, as DVC does (1e-05 is a number, a key given twice an error); ParamsError lists every fault."""
+    try:
+        values = YAML(typ="safe", pure=True).load(text)
+    except YAMLError as error:
+        raise ParamsError(f"{source}: not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict):
+        raise ParamsError(f"{source}: must hold `key: value` lines (got {type(values).__name__})")
+    try:
+        return Params.model_validate(values)
+    except ValidationError as error:
+        raise ParamsError("\n".join(f"{source}: {_describe(e)}" for e in error.errors())) from None
+
+
+def _describe(error: Any) -> str:
+    """One line for one of pydantic's errors: key, what is allowed, what came."""
+    key, kind = ".".join(map(str, error["loc"])), error["type"]
+    if kind == "missing":
+        return f"{key}: is missing"
+    if kind == "extra_forbidden":
+        group: Any = Params
+        for name in error["loc"][:-1]:
+            group = group.model_fields[name].annotation
+        near = get_close_matches(str(error["loc"][-1]), group.model_fields, n=1)
+        return f"{key}: unknown key" + (f", did you mean {near[0]}?" if near else "")
+    if not error["loc"]:  # a combination: the message names its keys
+        return str(error["ctx"]["error"])
+    message = error["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
+    message = message.replace("greater than or equal to", ">=").replace("less than or equal to", "<=")
+    message = message.replace("greater than", ">").replace("less than", "<")
+    return f"{key}: {message} (got {error['input']!r})"

@@ -1,0 +1,57 @@
+"""The machine: device, precision and threads as asked for, and what may change the bits of a result."""
+
+import os
+import platform
+from contextlib import AbstractContextManager
+from importlib.metadata import version
+from typing import NamedTuple
+
+import torch
+
+from cifar10.errors import ParamsError
+from cifar10.params import Params
+
+LIBRARIES = ("torch", "numpy", "albumentations", "opencv-python-headless", "scikit-learn")
+
+
+class Runtime(NamedTuple):
+    device: torch.device
+    precision: str  # bf16 | fp32
+    threads: int
+
+    def autocast(self) -> AbstractContextManager[None]:
+        """Convolutions in bf16 where `precision` says so; weights, BatchNorm statistics and loss stay in fp32."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
+
+    def describe(self) -> dict[str, object]:
+        """What may make two machines differ in the last bits."""
+        cuda = self.device.type == "cuda"
+        return {
+            "device": torch.cuda.get_device_name() if cuda else "cpu",
+            "instruction_set": torch.backends.cpu.get_cpu_capability(),
+            "precision": self.precision,
+            "threads": self.threads,
+            "python": platform.python_version(),
+        } | {library: version(library) for library in LIBRARIES}
+
+
+def set_up(params: Params) -> Runtime:
+    """Resolve every `auto`, set PyTorch's threads and determinism; ParamsError where the machine has no such device."""
+    if params.device == "cuda" and not torch.cuda.is_available():
+        raise ParamsError("params.yaml: device: no CUDA device on this machine; use auto or cpu (got 'cuda')")
+    cuda = params.device != "cpu" and torch.cuda.is_available()
+    precision = params.precision
+    if precision == "auto":
+        precision = "bf16" if _has_bf16(cuda) else "fp32"
+    if params.threads != "auto":
+        torch.set_num_threads(params.threads)
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic only with this
+    torch.use_deterministic_algorithms(True)
+    # threads: auto leaves PyTorch's own default, one per physical core that this process may use.
+    return Runtime(torch.device("cuda" if cuda else "cpu"), precision, torch.get_num_threads())
+
+
+def _has_bf16(cuda: bool) -> bool:
+    if cuda:
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    return bool(torch.cpu.get_capabilities().get("avx512_bf16", False))

@@ -1,0 +1,112 @@
+"""The training loop."""
+
+import math
+import sys
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from cifar10.augment import build_augmentation
+from cifar10.batches import AugmentedBatches, batch_loader
+from cifar10.errors import UserError
+from cifar10.optim import Schedule, build_optimizer
+from cifar10.params import Params
+from cifar10.predict import normalise, predict, score
+from cifar10.runtime import Runtime
+from cifar10.split import Split
+from cifar10.statistics import Statistics
+
+
+@dataclass
+class History:
+    """What a training went through."""
+
+    epochs: list[dict[str, float]] = field(default_factory=list)  # one row an epoch, see `train`
+    lr: list[float] = field(default_factory=list)  # learning rate used by each step
+    seconds: list[float] = field(default_factory=list)  # each epoch, validation included
+
+
+def train(
+    model: nn.Module, split: Split, validation: Split, statistics: Statistics, params: Params, runtime: Runtime
+) -> History:
+    """Train `model` in place on `split`; a row of `epochs` holds epoch, loss and accuracy (0...1) of both splits.
+
+    The training loss and accuracy are means over the epoch's augmented images, each taken before the step that learns
+    from it; the validation's are taken after the epoch on plain images, and left out where nothing is held out.
+    UserError where the loss is no longer finite.
+    """
+    batches = AugmentedBatches(
+        split, build_augmentation(params.augmentation, statistics.mean), params.batch_size, params.seed
+    )
+    loader, sampler = batch_loader(batches, params.workers)
+    model.to(runtime.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    optimizer = build_optimizer(model, params)
+    schedule = Schedule(optimizer, params, batches.steps)
+    history = History()
+    for epoch in range(params.epochs):
+        started = time.perf_counter()
+        sampler.epoch = epoch
+        torch.manual_seed(params.seed + epoch)  # dropout: the draws of an epoch do not depend on those before
+        with tqdm(loader, desc=f"epoch {epoch + 1}/{params.epochs}", unit="step", leave=False, disable=None) as bar:
+            loss, accuracy = _train_epoch(model, bar, optimizer, schedule, statistics, runtime, history)
+        if not math.isfinite(loss):
+            raise UserError(
+                f"train: the loss is {loss} in epoch {epoch + 1} with lr {schedule.lr:g}; try a smaller one: "
+                f"dvc exp run --set-param lr={params.lr / 10:g}"
+            )
+        row = {"epoch": epoch + 1, "train_loss": loss, "train_accuracy": accuracy}
+        if len(validation.labels):
+            held_out = score(predict(model, validation.images, statistics, runtime), validation.labels)
+            row |= {"validation_loss": held_out.loss, "validation_accuracy": held_out.accuracy}
+        schedule.after_epoch(row.get("validation_loss"))
+        history.epochs.append(row)
+        history.seconds.append(time.perf_counter() - started)
+        _log(row, len(split.labels), history.seconds[-1], params.epochs)
+    return history
+
+
+def _train_epoch(
+    model: nn.Module,
+    batches: "tqdm[tuple[Tensor, Tensor]]",
+    optimizer: torch.optim.Optimizer,
+    schedule: Schedule,
+    statistics: Statistics,
+    runtime: Runtime,
+    history: History,
+) -> tuple[float, float]:
+    """One pass; mean loss and accuracy over its images."""
+    model.train()
+    mean, std = (torch.tensor(values, device=runtime.device) for values in statistics)
+    loss_sum, correct, seen = torch.zeros((), device=runtime.device), torch.zeros((), device=runtime.device), 0
+    for images, labels in batches:
+        images, labels = images.to(runtime.device), labels.to(runtime.device)
+        with runtime.autocast():
+            logits = model(normalise(images, mean, std))
+        loss = F.cross_entropy(logits.float(), labels)
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        history.lr.append(schedule.lr)
+        optimizer.step()
+        schedule.after_step()
+        # Summed on the device and read seldom: reading waits for the device.
+        loss_sum += loss.detach() * len(labels)
+        correct += (logits.argmax(1) == labels).sum()
+        seen += len(labels)
+        if not batches.disable and batches.n % 20 == 0:
+            speed = seen / max(batches.format_dict["elapsed"], 1e-9)
+            batches.set_postfix_str(
+                f"loss {loss_sum.item() / seen:.3f}, accuracy {correct.item() / seen:.3f}, {speed:,.0f} images/s"
+            )
+    return loss_sum.item() / seen, correct.item() / seen
+
+
+def _log(row: dict[str, float], images: int, seconds: float, epochs: int) -> None:
+    """One line an epoch, on the terminal above the bar and in a log file alike."""
+    parts: Iterable[str] = (f"{name.replace('_', ' ')} {value:.4f}" for name, value in row.items() if name != "epoch")
+    print(f"epoch {row['epoch']:>2}/{epochs}: {', '.join(parts)}, {images / seconds:,.0f} images/s, {seconds:.1f} s")
+    sys.stdout.flush()
