@@ -24,8 +24,10 @@ def build_augmentation(augmentation: Augmentation, mean: Sequence[float]) -> A.C
         [
             A.HorizontalFlip(p=a.flip_p),
             A.Affine(
-                translate_percent=(-a.shift, a.shift),
+                # In pixels: a fraction would be truncated to whole pixels, and the largest shift never drawn.
+                translate_px=(-round(32 * a.shift), round(32 * a.shift)),
                 scale=(1 - a.scale, 1 + a.scale),
+                keep_ratio=True,
                 rotate=(-a.rotate, a.rotate),
                 border_mode=cv2.BORDER_REFLECT_101,
                 p=a.affine_p,

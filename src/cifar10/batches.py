@@ -70,15 +70,15 @@ def batch_loader(
     batches: AugmentedBatches, workers: int | Literal["auto"]
 ) -> tuple[DataLoader[tuple[Tensor, Tensor]], EpochSteps]:
     """A loader whose workers make whole batches, and the sampler that tells it the epoch."""
-    if workers == "auto":  # half the cores: one worker keeps up with two cores that train
-        workers = max(1, min(4, torch.get_num_threads() // 2))
+    # auto: one worker keeps up with two cores that train.
+    count = max(1, min(4, torch.get_num_threads() // 2)) if workers == "auto" else workers
     sampler = EpochSteps(batches.steps)
     loader: DataLoader[Any] = DataLoader(
         batches,
         batch_size=None,  # a key is a batch already
         sampler=sampler,
-        num_workers=workers,
-        persistent_workers=workers > 0,
-        prefetch_factor=4 if workers else None,
+        num_workers=count,
+        persistent_workers=count > 0,
+        prefetch_factor=4 if count else None,
     )
     return loader, sampler

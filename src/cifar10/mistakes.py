@@ -18,9 +18,10 @@ def confident_mistakes(
     """The `count` wrong predictions of highest confidence (0...1), most confident first."""
     wrong = np.flatnonzero(actual != predicted)
     chosen = wrong[np.argsort(-confidence[wrong], kind="stable")][:count]
-    figure = Figure(figsize=(11, 7.6), layout="constrained")
+    rows = max(1, -(-len(chosen) // 8))
+    figure = Figure(figsize=(11, 0.6 + 1.4 * rows), layout="constrained")
     figure.suptitle(f"The {len(chosen)} most confident of {len(wrong)} mistakes: predicted (confidence), actual")
-    for axis, index in zip(figure.subplots(5, 8).flat, [*chosen, *[None] * count], strict=False):
+    for axis, index in zip(figure.subplots(rows, 8).flat, [*chosen, *[None] * count], strict=False):
         axis.set_axis_off()
         if index is not None:
             axis.imshow(images[index])

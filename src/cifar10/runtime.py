@@ -32,7 +32,8 @@ class Runtime(NamedTuple):
             "precision": self.precision,
             "threads": self.threads,
             "python": platform.python_version(),
-        } | {library: version(library) for library in LIBRARIES}
+            "versions": [f"{library} {version(library)}" for library in LIBRARIES],
+        }
 
 
 def set_up(params: Params) -> Runtime:

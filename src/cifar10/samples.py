@@ -24,6 +24,7 @@ def augmented_examples(
 def augmented_samples(originals: NDArray[np.uint8], versions: NDArray[np.uint8], classes: Sequence[str]) -> Figure:
     """One original (C, H, W, 3) of each class on the left, its augmented versions (C, K, H, W, 3) beside it."""
     figure = Figure(figsize=(9, 9.6), layout="constrained")
+    figure.suptitle("One image of each class: the original (left), then as the network sees it in training")
     axes = figure.subplots(len(classes), versions.shape[1] + 1)
     for label, row in enumerate(axes):
         for axis, image in zip(row, [originals[label], *versions[label]], strict=True):
@@ -31,6 +32,4 @@ def augmented_samples(originals: NDArray[np.uint8], versions: NDArray[np.uint8],
             axis.set_xticks([])
             axis.set_yticks([])
         row[0].set_ylabel(classes[label])
-    axes[0][0].set_title("original", fontsize=10)
-    axes[0][1].set_title("as the network sees it in training", fontsize=10, loc="left")
     return figure

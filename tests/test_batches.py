@@ -1,0 +1,81 @@
+from itertools import chain
+
+import numpy as np
+import pytest
+import torch
+
+from cifar10.augment import build_augmentation
+from cifar10.batches import AugmentedBatches, batch_loader, hold_out
+from cifar10.errors import ParamsError
+from cifar10.params import Params
+from cifar10.predict import normalise
+from cifar10.split import Split
+
+
+@pytest.fixture
+def split() -> Split:
+    """100 random images, ten of each class."""
+    images = np.random.default_rng(0).integers(0, 256, (100, 32, 32, 3), dtype=np.uint8)
+    return Split(images, np.repeat(np.arange(10, dtype=np.uint8), 10))
+
+
+def epochs(params: Params, split: Split, workers: int) -> list[list[tuple[torch.Tensor, torch.Tensor]]]:
+    augment = build_augmentation(params.augmentation, [0.5, 0.5, 0.5])
+    loader, sampler = batch_loader(AugmentedBatches(split, augment, batch_size=32, seed=3), workers)
+    result = []
+    for epoch in range(2):
+        sampler.epoch = epoch
+        result.append([(images.clone(), labels.clone()) for images, labels in loader])
+    return result
+
+
+def test_worker_count_changes_nothing(params: Params, split: Split) -> None:
+    alone, one, two = (epochs(params, split, workers) for workers in (0, 1, 2))
+    for expected, *others in zip(*(chain(*run) for run in (alone, one, two)), strict=True):
+        for found in others:
+            assert torch.equal(found[0], expected[0])
+            assert torch.equal(found[1], expected[1])
+
+
+def test_each_epoch_holds_every_image_once_in_another_order_and_draw(params: Params, split: Split) -> None:
+    plain = params.augmentation.model_copy(update={"flip_p": 0.0, "affine_p": 0.0, "hole_p": 0.0})
+    first, second = epochs(params.model_copy(update={"augmentation": plain}), split, 0)
+    for epoch in (first, second):
+        images, labels = (torch.cat(parts).numpy() for parts in zip(*epoch, strict=True))
+        assert [len(part[1]) for part in epoch] == [32, 32, 32, 4]
+        seen = {image.tobytes(): label for image, label in zip(images, labels, strict=True)}
+        assert seen == {image.tobytes(): label for image, label in zip(*split, strict=True)}
+    assert not torch.equal(first[0][0], second[0][0])
+    # The same images twice: whatever the order, the draws of one step differ from those of another.
+    same = Split(np.repeat(split.images[:1], 64, axis=0), np.zeros(64, np.uint8))
+    (a, b), (c, d) = (tuple(images for images, _ in epoch) for epoch in epochs(params, same, 2))
+    pairs = [(a, b), (a, c), (a, d), (b, c), (b, d), (c, d)]
+    assert not any(torch.equal(x, y) for x, y in pairs)
+
+
+def test_hold_out_is_stratified_disjoint_and_seeded(split: Split) -> None:
+    train, validation = hold_out(split, 20, seed=0)
+    assert np.bincount(validation.labels).tolist() == [2] * 10
+    both = np.concatenate([train.images, validation.images])
+    assert {image.tobytes() for image in both} == {image.tobytes() for image in split.images}
+    assert len(both) == 100
+    assert np.array_equal(hold_out(split, 20, seed=0)[1].images, validation.images)
+    assert not np.array_equal(hold_out(split, 20, seed=1)[1].images, validation.images)
+    assert len(hold_out(split, 0, seed=0)[0].labels) == 100
+
+
+@pytest.mark.parametrize("size", [1, 9, 91, 100, 5000])
+def test_hold_out_refuses_sizes_that_leave_a_class_empty(split: Split, size: int) -> None:
+    with pytest.raises(ParamsError, match=rf"validation_size: must be 0 or from 10 to 90.*\(got {size}\)"):
+        hold_out(split, size, seed=0)
+
+
+def test_normalise() -> None:
+    images = torch.randint(0, 256, (2, 32, 32, 3), dtype=torch.uint8)
+    mean, std = torch.tensor([0.1, 0.5, 0.9]), torch.tensor([0.2, 0.3, 0.4])
+    result = normalise(images, mean, std)
+    assert result.shape == (2, 3, 32, 32)
+    assert result.is_contiguous(memory_format=torch.channels_last)
+    expected = (images[1, 4, 5, 2] / 255 - 0.9) / 0.4
+    torch.testing.assert_close(result[1, 2, 4, 5], expected)
+    torch.testing.assert_close(result, (images / 255 - mean).div(std).permute(0, 3, 1, 2), rtol=1e-5, atol=1e-5)

@@ -1,0 +1,106 @@
+import pytest
+import torch
+from torch import nn
+
+from cifar10.complexity import count_parameters, multiply_adds, receptive_field
+from cifar10.model import LAYERS, Net
+
+
+def randomised(net: Net) -> Net:
+    """BatchNorm with statistics, scale and shift that hide nothing: fresh ones are all 0 and 1."""
+    torch.manual_seed(0)
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            assert module.running_mean is not None
+            assert module.running_var is not None
+            module.running_mean.normal_()
+            module.running_var.uniform_(0.5, 2)
+            nn.init.normal_(module.weight)
+            nn.init.normal_(module.bias)
+    return net.double().eval()
+
+
+def test_counts() -> None:
+    # By hand, from the table: 3x3 weights, depthwise and pointwise weights, head, two numbers per BatchNorm channel.
+    dense_weights = 9 * (
+        3 * 16 + 16 * 32 + 32 * 64 + 64 * 32 + 32 * 64 + 64 * 128 + 128 * 16 + 16 * 32 + 32 * 64 + 64 * 16
+    )
+    separable_weights = 16 * 9 + 16 * 32 + 32 * 9 + 32 * 64
+    batch_norm = 2 * (16 + 32 + 64 + 64 + 128 + 32 + 64 + 32 + 64)
+    expected = dense_weights + separable_weights + batch_norm + 64 * 10
+    assert expected == 189_376
+    for execution in ("dense", "lattice"):
+        assert count_parameters(Net(execution, 0.0)) == expected
+
+
+def test_multiply_adds() -> None:
+    # By hand: output side squared times weights, layer by layer, dense then lattice.
+    weights = [9 * layer.inputs * layer.outputs for layer in LAYERS[:10]] + [16 * 9 + 16 * 32, 32 * 9 + 32 * 64]
+    for execution, sides in (
+        ("dense", (32, 32, 32, 16, 14, 12, 6, 6, 6, 3, 3, 3)),
+        ("lattice", (32, 32, 16, 8, 7, 6, 6, 6, 3, 3, 3, 3)),
+    ):
+        expected = sum(side**2 * weight for side, weight in zip(sides, weights, strict=True)) + 64 * 10
+        assert multiply_adds(Net(execution, 0.0)) == expected  # type: ignore[arg-type]
+
+
+def test_receptive_field_by_gradient() -> None:
+    net = randomised(Net("dense", 0.0))
+    for module in net.modules():  # positive weights and no dead ReLU: no contribution cancels
+        if isinstance(module, nn.Conv2d):
+            module.weight.data.abs_()
+        if isinstance(module, nn.BatchNorm2d):
+            module.reset_running_stats()
+            nn.init.ones_(module.weight)
+            nn.init.zeros_(module.bias)
+    image = torch.ones(1, 3, 256, 256, dtype=torch.float64, requires_grad=True)
+    logits = net.head(net.pool(net.features(image)))
+    middle = logits.shape[-1] // 2
+    (gradient,) = torch.autograd.grad(logits[0, 0, middle, middle], image)
+    rows, columns = (torch.nonzero(gradient[0].abs().sum((0, dim))).flatten() for dim in (2, 1))
+    for reached in (rows, columns):
+        assert int(reached.max() - reached.min()) + 1 == receptive_field(net) == 115
+        assert reached.min() > 0
+        assert reached.max() < 255
+
+
+def test_lattice_equals_dense() -> None:
+    dense, lattice = randomised(Net("dense", 0.0)), Net("lattice", 0.0).double().eval()
+    lattice.load_state_dict(dense.state_dict())
+    images = torch.randn(8, 3, 32, 32, dtype=torch.float64, requires_grad=True)
+    logits = dense(images)
+    assert logits.std() > 0.1  # the comparison below is of something
+    torch.testing.assert_close(lattice(images), logits, rtol=0, atol=1e-12)
+    # ... and so are the gradients: no live position was dropped.
+    gradients = [
+        torch.autograd.grad(net(images).square().sum(), [images, *net.parameters()]) for net in (dense, lattice)
+    ]
+    for expected, found in zip(*gradients, strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
+
+
+def test_prediction_does_not_depend_on_the_batch() -> None:
+    net = randomised(Net("lattice", 0.5))  # nor on dropout, in evaluation
+    images = torch.randn(5, 3, 32, 32, dtype=torch.float64)
+    torch.testing.assert_close(torch.cat([net(image[None]) for image in images]), net(images), rtol=0, atol=1e-12)
+
+
+def test_bf16_stays_near_fp32() -> None:
+    net = randomised(Net("lattice", 0.0)).float()
+    images = torch.randn(16, 3, 32, 32)
+    exact = net(images)
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = net(images)
+    assert rounded.dtype == torch.bfloat16
+    # bf16 keeps 8 bits: 2**-8 a layer, 13 layers, relative to the spread of the logits.
+    assert (rounded.float() - exact).abs().max() < 13 * 2**-8 * exact.std()
+
+
+def test_wrong_shape_is_named() -> None:
+    with pytest.raises(ValueError, match=r"\(N, 3, 32, 32\), got \(2, 32, 32, 3\)"):
+        Net("dense", 0.0)(torch.zeros(2, 32, 32, 3))
+
+
+def test_dropout_follows_every_relu() -> None:
+    net = Net("lattice", 0.25)
+    assert [m.p for m in net.modules() if isinstance(m, nn.Dropout)] == [0.25] * 9

@@ -1,0 +1,108 @@
+"""Optimizers and schedules against the formulas of their definitions, written out here."""
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from cifar10.optim import Schedule, build_optimizer
+from cifar10.params import Params
+
+
+def with_values(params: Params, **values: Any) -> Params:
+    return Params.model_validate(params.model_dump() | values)
+
+
+def two_steps(params: Params) -> tuple[list[torch.Tensor], list[torch.Tensor], list[list[torch.Tensor]]]:
+    """Weights before and after two optimizer steps on a convolution and a BatchNorm, and both steps' gradients."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(2, 3, 3, bias=False), nn.BatchNorm2d(3)).double()
+    nn.init.normal_(model[1].weight)  # type: ignore[arg-type]
+    optimizer = build_optimizer(model, params)
+    before, gradients = [p.detach().clone() for p in model.parameters()], []
+    for _ in range(2):
+        optimizer.zero_grad()
+        model(torch.randn(4, 2, 6, 6, dtype=torch.float64)).pow(3).sum().backward()
+        gradients.append([p.grad.clone() for p in model.parameters() if p.grad is not None])
+        optimizer.step()
+    return before, [p.detach() for p in model.parameters()], gradients
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_sgd(params: Params, nesterov: bool) -> None:
+    params = with_values(params, optimizer="sgd", lr=0.01, momentum=0.8, nesterov=nesterov, weight_decay=0.1)
+    before, after, gradients = two_steps(params)
+    for i, weight in enumerate(before):
+        decay = 0.1 if weight.ndim > 1 else 0.0  # not on BatchNorm
+        velocity = torch.zeros_like(weight)
+        for step in gradients:
+            gradient = step[i] + decay * weight
+            velocity = 0.8 * velocity + gradient
+            weight = weight - 0.01 * (gradient + 0.8 * velocity if nesterov else velocity)
+        torch.testing.assert_close(after[i], weight, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw"])
+def test_adam(params: Params, optimizer: str) -> None:
+    params = with_values(params, optimizer=optimizer, lr=0.01, weight_decay=0.1)
+    before, after, gradients = two_steps(params)
+    for i, weight in enumerate(before):
+        decay = 0.1 if weight.ndim > 1 else 0.0
+        first, second = torch.zeros_like(weight), torch.zeros_like(weight)
+        for t, step in enumerate(gradients, start=1):
+            gradient = step[i]
+            if optimizer == "adam":
+                gradient = gradient + decay * weight
+            else:
+                weight = weight * (1 - 0.01 * decay)
+            first = 0.9 * first + 0.1 * gradient
+            second = 0.999 * second + 0.001 * gradient**2
+            weight = weight - 0.01 * (first / (1 - 0.9**t)) / ((second / (1 - 0.999**t)).sqrt() + 1e-8)
+        torch.testing.assert_close(after[i], weight, rtol=1e-10, atol=1e-12)
+
+
+def run_schedule(params: Params, steps: int, losses: list[float]) -> list[float]:
+    """Learning rate used by each step of a run whose epochs end with these validation losses."""
+    weight = nn.Parameter(torch.zeros(1))
+    schedule, used = Schedule(torch.optim.SGD([weight], lr=params.lr), params, steps), []
+    for loss in losses:
+        for _ in range(steps):
+            used.append(schedule.lr)
+            schedule.optimizer.step()
+            schedule.after_step()
+        schedule.after_epoch(loss)
+    return used
+
+
+def test_step(params: Params) -> None:
+    params = with_values(params, schedule="step", lr=0.1, step={"step_size": 2, "gamma": 0.5})
+    assert run_schedule(params, 2, [1.0] * 5) == pytest.approx([0.1] * 4 + [0.05] * 4 + [0.025] * 2)
+
+
+def test_plateau(params: Params) -> None:
+    params = with_values(params, schedule="plateau", lr=0.1, plateau={"factor": 0.1, "patience": 1})
+    # Two epochs without improvement, one more than patience allows, and the rate drops.
+    losses = [1.0, 0.9, 0.95, 0.93, 0.8, 0.85, 0.9, 0.7]
+    assert run_schedule(params, 1, losses) == pytest.approx([0.1] * 4 + [0.01] * 3 + [0.001])
+
+
+def test_onecycle(params: Params) -> None:
+    settings = {"pct_start": 0.25, "div_factor": 10.0, "final_div_factor": 100.0}
+    params = with_values(params, schedule="onecycle", lr=0.4, epochs=4, onecycle=settings)
+    used = run_schedule(params, 5, [1.0] * 4)
+    peak = 0.25 * 21 - 1  # PyTorch's place of the peak among 21 states, the last of them after the last step
+    for step, lr in enumerate(used):
+        if step <= peak:
+            low, high, share = 0.04, 0.4, step / peak
+        else:
+            low, high, share = 0.4, 0.04 / 100, (step - peak) / (20 - peak)
+        assert lr == pytest.approx(high + (low - high) * (1 + math.cos(math.pi * share)) / 2)
+    assert max(used) > 0.39
+
+
+def test_lr_reaches_the_optimizer_unchanged(params: Params) -> None:
+    for name in ("sgd", "adam", "adamw"):
+        optimizer = build_optimizer(nn.Conv2d(1, 1, 1), with_values(params, optimizer=name, lr=0.0123))
+        assert {group["lr"] for group in optimizer.param_groups} == {0.0123}

@@ -1,0 +1,48 @@
+import numpy as np
+import pytest
+import torch
+
+from cifar10.mistakes import confident_mistakes
+from cifar10.predict import score
+from cifar10.scoring import calibration_error, class_scores
+
+
+def test_score_by_hand() -> None:
+    logits = torch.log(torch.tensor([[0.7, 0.2, 0.1], [0.3, 0.3, 0.4]]))
+    result = score(logits, np.array([0, 1], np.uint8))
+    assert result.accuracy == 0.5
+    assert result.loss == pytest.approx(-(np.log(0.7) + np.log(0.3)) / 2)
+
+
+def test_calibration_error_by_hand() -> None:
+    # Confidences 0.9, 0.9 (bin 14 of 15, one of two right) and 0.6 (bin 9, right).
+    logits = torch.log(torch.tensor([[0.9, 0.1], [0.9, 0.1], [0.4, 0.6]]))
+    labels = np.array([0, 1, 1], np.uint8)
+    assert calibration_error(logits, labels) == pytest.approx((2 * abs(0.5 - 0.9) + abs(1 - 0.6)) / 3, abs=1e-6)
+
+
+def test_calibration_error_of_a_calibrated_guesser_is_small() -> None:
+    generator = np.random.default_rng(0)
+    confidence = generator.uniform(0.5, 1, 20_000)
+    labels = (generator.uniform(size=20_000) > confidence).astype(np.uint8)
+    logits = torch.log(torch.from_numpy(np.stack([confidence, 1 - confidence], axis=1)))
+    assert calibration_error(logits, labels) < 0.01
+    assert calibration_error(3 * logits, labels) > 0.05  # overconfident
+
+
+def test_class_scores_by_hand() -> None:
+    scores = class_scores(np.array([0, 0, 1, 1]), np.array([0, 1, 1, 1]), classes=3)
+    assert scores.precision.tolist() == [0.5, 1, 0]
+    assert scores.recall == pytest.approx([1, 2 / 3, 0])
+    assert scores.f1 == pytest.approx([2 / 3, 0.8, 0])
+
+
+@pytest.mark.parametrize("mistakes", [0, 3, 60])
+def test_mistakes_shows_the_most_confident_first(mistakes: int) -> None:
+    images, actual = np.zeros((100, 32, 32, 3), np.uint8), np.zeros(100, int)
+    predicted = (np.arange(100) < mistakes).astype(int)
+    confidence = np.linspace(0.3, 0.9, 100)
+    figure = confident_mistakes(images, actual, predicted, confidence, ["cat", "dog"])
+    titles = [axis.get_title() for axis in figure.axes if axis.get_title()]
+    shown = sorted(confidence[:mistakes], reverse=True)[:40]
+    assert titles == [f"dog ({value:.2f})\nis cat" for value in shown]
