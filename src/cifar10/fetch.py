@@ -14,7 +14,7 @@ from cifar10.errors import UserError
 
 HEADERS = {"User-Agent": "cifar10-dvc-pipeline (python-requests)", "Accept-Encoding": "identity"}
 TIMEOUT = (10, 30)  # seconds to connect, seconds without a byte
-ATTEMPTS = 3  # at one address, each going on where the one before broke off
+ATTEMPTS = 5  # at one address, each going on where the one before broke off
 
 
 class Source(NamedTuple):
@@ -107,7 +107,7 @@ def _download(url: str, part: Path) -> None:
                 disable=None,  # no bar where stderr is not a terminal
             ) as bar,
         ):
-            for chunk in response.iter_content(1 << 16):
+            for chunk in response.iter_content(1 << 14):
                 file.write(chunk)
                 bar.update(len(chunk))
 
@@ -115,8 +115,10 @@ def _download(url: str, part: Path) -> None:
 def _reason(error: Exception) -> str:
     if isinstance(error, requests.HTTPError) and error.response is not None:
         return f"{error.response.status_code} {error.response.reason}"
-    if isinstance(error, requests.ConnectTimeout | requests.ReadTimeout):
+    if isinstance(error, requests.Timeout):
         return "no answer in time"
+    if isinstance(error, requests.exceptions.ChunkedEncodingError):
+        return "broke off, and again when resumed"
     if isinstance(error, requests.ConnectionError):
         return "cannot be reached"
     return "no such file" if isinstance(error, FileNotFoundError) else " ".join(str(error).split())

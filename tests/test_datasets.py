@@ -1,0 +1,263 @@
+"""Downloads from a local HTTP server with faults, and the datasets from tiny archives made here."""
+
+import hashlib
+import io
+import pickle
+import tarfile
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import pairwise
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import numpy as np
+import pytest
+import torchvision
+from numpy.typing import NDArray
+from PIL import Image
+
+from cifar10.datasets import (
+    SOURCES,
+    content_digest,
+    file_digest,
+    load_dataset,
+    read_cifar10,
+    read_cifar10_jpeg,
+    read_digits,
+)
+from cifar10.errors import UserError
+from cifar10.fetch import Source, fetch
+
+BODY = np.random.default_rng(0).bytes(300_000)
+
+
+class Server:
+    """Serves BODY under every path; the first part of the path names the fault: /404/x, /truncated/x, /norange/x ..."""
+
+    def __init__(self) -> None:
+        self.requests: list[tuple[str, str | None]] = []
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                fault, wanted = self.path.split("/")[1], self.headers.get("Range")
+                outer.requests.append((fault, wanted))
+                if fault.isdigit():
+                    self.send_error(int(fault))
+                    return
+                start = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted and fault != "norange" else 0
+                body = bytes(len(BODY)) if fault == "wrong" else BODY
+                self.send_response(206 if start else 200)
+                self.send_header("Content-Length", str(len(body) - start))
+                if start:
+                    self.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
+                self.end_headers()
+                stop = start + 100_000 if fault == "truncated" else len(body)
+                self.wfile.write(body[start:stop])
+                self.close_connection = True
+
+            def log_message(self, *_: Any) -> None:
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        Thread(target=self.server.serve_forever, daemon=True).start()
+
+    def source(self, *faults: str) -> Source:
+        def verify(path: Path) -> None:
+            if path.read_bytes() != BODY:
+                raise ValueError("wrong content")
+
+        port = self.server.server_address[1]
+        return Source("archive", [f"http://127.0.0.1:{port}/{fault}/archive" for fault in faults], verify)
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    server = Server()
+    yield server
+    server.server.shutdown()
+    server.server.server_close()
+
+
+def test_first_mirror_that_works_wins(server: Server, tmp_path: Path) -> None:
+    path = fetch(server.source("404", "503", "wrong", "good", "spare"), tmp_path, None)
+    assert path.read_bytes() == BODY
+    assert [fault for fault, _ in server.requests] == ["404", "503", "wrong", "good"]
+    fetch(server.source("good"), tmp_path, None)
+    assert len(server.requests) == 4  # the second time it comes from the cache
+
+
+def test_broken_download_is_resumed_where_it_broke(server: Server, tmp_path: Path) -> None:
+    assert fetch(server.source("truncated"), tmp_path, None).read_bytes() == BODY
+    starts = [int((wanted or "bytes=0-")[6:-1]) for _, wanted in server.requests]
+    assert starts[0] == 0
+    assert all(50_000 < later - earlier <= 100_000 for earlier, later in pairwise(starts))
+
+
+def test_resume_at_another_mirror_and_where_ranges_are_ignored(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "archive.part").write_bytes(BODY[:1000])
+    assert fetch(server.source("404", "good"), tmp_path, None).read_bytes() == BODY
+    assert server.requests[-1] == ("good", "bytes=1000-")
+    (tmp_path / "archive").unlink()
+    (tmp_path / "archive.part").write_bytes(BODY[:1000])
+    assert fetch(server.source("norange"), tmp_path, None).read_bytes() == BODY
+
+
+def test_resumed_onto_other_bytes_starts_anew(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "archive.part").write_bytes(b"another file's beginning")
+    assert fetch(server.source("good"), tmp_path, None).read_bytes() == BODY
+    assert [wanted for _, wanted in server.requests] == ["bytes=24-", None]
+
+
+def test_damaged_cache_is_noticed_and_healed(
+    server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "archive").write_bytes(BODY[:-1] + b"x")
+    assert fetch(server.source("good"), tmp_path, None).read_bytes() == BODY
+    assert "wrong content; fetching it again" in capsys.readouterr().err
+
+
+def test_unreachable_names_every_address_and_both_ways_on(server: Server, tmp_path: Path) -> None:
+    source = server.source("404", "wrong")
+    gone = "http://127.0.0.1:9/archive"  # the discard port: nobody listens
+    with pytest.raises(UserError) as error:
+        fetch(source._replace(urls=[*source.urls, gone]), tmp_path / "cache", str(tmp_path / "mirror"))
+    message = str(error.value)
+    for part in (
+        f"{tmp_path}/mirror/archive: no such file",
+        f"{source.urls[0]}: 404 Not Found",
+        f"{source.urls[1]}: wrong content",
+        f"{gone}: cannot be reached",
+        "DATA_MIRROR=",
+        "dataset=digits",
+    ):
+        assert part in message
+    assert "\n" not in message
+    assert {path.name for path in (tmp_path / "cache").iterdir()} <= {"archive.lock"}
+
+
+def test_mirror_comes_first(server: Server, tmp_path: Path) -> None:
+    mirror = tmp_path / "mirror"
+    mirror.mkdir()
+    (mirror / "archive").write_bytes(BODY)
+    assert fetch(server.source("good"), tmp_path / "cache", str(mirror)) == mirror / "archive"
+    prefix = server.source("good").urls[0].removesuffix("/archive")
+    assert fetch(server.source("404"), tmp_path / "other", prefix).read_bytes() == BODY
+    assert server.requests == [("good", None)]
+
+
+def pack(path: Path, files: dict[str, bytes], links: dict[str, str] | None = None) -> Path:
+    """A tar.gz of these files and symbolic links."""
+    with tarfile.open(path, "w:gz") as archive:
+        for name, data in files.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+        for name, target in (links or {}).items():
+            member = tarfile.TarInfo(name)
+            member.type, member.linkname = tarfile.SYMTYPE, target
+            archive.addfile(member)
+    return path
+
+
+def coded(label: int, number: int) -> NDArray[np.uint8]:
+    """A picture (32, 32, 3) whose pixels encode row, column, and label and number."""
+    row, column = np.mgrid[:32, :32].astype(np.uint8)
+    return np.stack([row, column + 100, np.full((32, 32), 10 * label + number, np.uint8)], axis=-1)
+
+
+def test_original_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    classes = [f"class{i}" for i in range(10)]
+
+    def batch(numbers: range) -> bytes:
+        pictures = [coded(i, n).transpose(2, 0, 1).ravel() for n in numbers for i in range(10)]
+        return pickle.dumps({"data": np.stack(pictures), "labels": [i for _ in numbers for i in range(10)]})
+
+    files = {
+        "data_batch_1": batch(range(0, 2)),
+        "data_batch_2": batch(range(2, 4)),
+        "test_batch": batch(range(4, 5)),
+        "batches.meta": pickle.dumps({"label_names": classes}),
+    }
+    archive = pack(tmp_path / "kept.tar.gz", {f"cifar-10-batches-py/{name}": data for name, data in files.items()})
+    md5 = {name: hashlib.md5(data).hexdigest() for name, data in files.items()}
+    cifar10 = torchvision.datasets.CIFAR10
+    monkeypatch.setattr(cifar10, "tgz_md5", hashlib.md5(archive.read_bytes()).hexdigest())
+    monkeypatch.setattr(cifar10, "train_list", [[name, md5[name]] for name in ("data_batch_1", "data_batch_2")])
+    monkeypatch.setattr(cifar10, "test_list", [["test_batch", md5["test_batch"]]])
+    meta = {"filename": "batches.meta", "key": "label_names", "md5": md5["batches.meta"]}
+    monkeypatch.setattr(cifar10, "meta", meta)
+
+    dataset = read_cifar10(archive)
+    assert dataset.classes == classes
+    assert dataset.train.images.shape == (40, 32, 32, 3)
+    assert dataset.train.labels.dtype == np.uint8
+    for index, (image, label) in enumerate(zip(*dataset.train, strict=True)):
+        assert label == index % 10
+        assert np.array_equal(image, coded(int(label), index // 10))
+    assert np.array_equal(dataset.test.images[3], coded(3, 4))
+
+
+def test_jpeg_archive(tmp_path: Path) -> None:
+    def jpeg(shade: int) -> bytes:
+        file = io.BytesIO()
+        Image.new("RGB", (32, 32), (shade, 2 * shade, 255 - shade)).save(file, "JPEG", quality=95)
+        return file.getvalue()
+
+    names = ["bird", "cat"]
+    files = {
+        f"top/{split}/{name}/{number:04}.jpg": jpeg(20 * label + 5 * number + (100 if split == "test" else 0))
+        for split, count in (("train", 3), ("test", 2))
+        for number in reversed(range(count))  # the archive's order does not matter
+        for label, name in enumerate(names)
+    }
+    files["top/README.md"] = b"not a picture"
+    dataset = read_cifar10_jpeg(pack(tmp_path / "a.tar.gz", files))
+    assert dataset.classes == names
+    assert dataset.train.labels.tolist() == [0, 0, 0, 1, 1, 1]
+    assert dataset.test.labels.tolist() == [0, 0, 1, 1]
+    shades = dataset.train.images[:, 16, 16, 0].astype(int)
+    assert np.abs(shades - [0, 5, 10, 20, 25, 30]).max() <= 2  # JPEG rounds
+    assert np.abs(dataset.test.images[3, 5, 5].astype(int) - [125, 250, 130]).max() <= 2
+
+
+def test_content_digest_sees_names_and_bytes_but_not_the_packing(tmp_path: Path) -> None:
+    files = {"top/train/cat/0001.jpg": b"one", "top/train/cat/0002.jpg": b"two"}
+    digest = content_digest(pack(tmp_path / "a.tar.gz", files))
+    assert digest == content_digest(pack(tmp_path / "b.tar.gz", dict(reversed(files.items()))))
+    for other in (
+        {**files, "top/train/cat/0002.jpg": b"twO"},
+        {"top/train/cat/0001.jpg": b"one", "top/train/dog/0002.jpg": b"two"},
+        {**files, "top/extra": b""},
+    ):
+        assert digest != content_digest(pack(tmp_path / "c.tar.gz", other))
+
+
+def test_hostile_archives_are_refused(tmp_path: Path) -> None:
+    verify = SOURCES["cifar10-jpeg"].verify
+    with pytest.raises(ValueError, match="no small plain file"):
+        verify(pack(tmp_path / "link.tar.gz", {}, {"top/train": "/etc"}))
+    with pytest.raises(ValueError, match="no small plain file"):
+        verify(pack(tmp_path / "bomb.tar.gz", {"top/huge": bytes(2_000_000)}))
+    with pytest.raises(ValueError, match="wrong content"):
+        verify(pack(tmp_path / "up.tar.gz", {"../../x": b"x"}))
+    whole = pack(tmp_path / "whole.tar.gz", {"top/x": BODY}).read_bytes()
+    (tmp_path / "cut.tar.gz").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match=r"no complete tar\.gz"):
+        verify(tmp_path / "cut.tar.gz")
+    with pytest.raises(ValueError, match="wrong content"):
+        SOURCES["cifar10"].verify(tmp_path / "cut.tar.gz")
+    assert file_digest(tmp_path / "cut.tar.gz") == hashlib.sha256(whole[: len(whole) // 2]).hexdigest()
+
+
+def test_digits_need_no_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cifar10.fetch.requests.get", None)
+    dataset = load_dataset("digits", tmp_path, None)
+    assert len(dataset.train.labels) + len(dataset.test.labels) == 1797
+    assert dataset.train.images.dtype == np.uint8
+    assert dataset.train.images.max() == 255
+    counts = np.bincount(dataset.test.labels)
+    assert counts.min() >= 34  # stratified: a fifth of 174 to 183
+    assert counts.max() <= 37
+    assert np.array_equal(read_digits().test.images, dataset.test.images)  # always the same split

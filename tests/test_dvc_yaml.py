@@ -1,0 +1,92 @@
+"""dvc.yaml tells the truth: each stage declares what it imports, the parameters it uses and the files it reads."""
+
+import ast
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from cifar10.params import Params
+
+ROOT = Path(__file__).parent.parent
+STAGES: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+
+
+def imported(file: Path, found: set[Path]) -> set[Path]:
+    """This repository's files that `file` imports, transitively, itself and the packages' __init__ included."""
+    if file in found or not file.exists():
+        return found
+    found.add(file)
+    for node in ast.walk(ast.parse(file.read_text())):
+        modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file}: a relative import, which this test does not follow"
+            modules = [str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)]
+        for module in modules:
+            parts = module.split(".")
+            base = {"cifar10": ROOT / "src", "stages": ROOT}.get(parts[0])
+            for end in range(1, len(parts) + 1) if base else ():
+                assert base is not None
+                path = base.joinpath(*parts[:end])
+                imported(path.with_suffix(".py"), found)
+                imported(path / "__init__.py", found)
+    return found
+
+
+def modules(stage: str) -> set[Path]:
+    return imported(ROOT / f"stages/{stage}.py", imported(ROOT / "stages/__init__.py", set()))
+
+
+def used_params(file: Path) -> set[str]:
+    """Attributes read from whatever is called `params`; model_dump() reads them all."""
+    names = {
+        node.attr
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "params"
+    }
+    return (names | set(Params.model_fields) if "model_dump" in names else names) - {"model_dump"}
+
+
+def read_files(file: Path) -> set[str]:
+    """Literal first arguments of read_...() and load_file()."""
+    return {
+        str(node.args[0].value)
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and (node.func.id.startswith("read_") or node.func.id == "load_file")
+        and node.args
+        and isinstance(node.args[0], ast.Constant)
+    }
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_deps_are_the_imports_and_the_files_read(stage: str) -> None:
+    code = {str(path.relative_to(ROOT)) for path in modules(stage)}
+    assert len(code) > 5
+    assert set(STAGES[stage]["deps"]) == code | read_files(ROOT / f"stages/{stage}.py")
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_params_are_those_used(stage: str) -> None:
+    used = set().union(*(used_params(file) for file in modules(stage) if file.name != "params.py"))
+    assert set(STAGES[stage].get("params", [])) == used
+    assert used <= set(Params.model_fields)
+
+
+def test_every_parameter_is_used_somewhere() -> None:
+    declared = {name for stage in STAGES.values() for name in stage.get("params", [])}
+    assert declared == set(Params.model_fields)
+
+
+def test_only_evaluate_opens_the_test_split() -> None:
+    assert [name for name, stage in STAGES.items() if "data/test" in stage["deps"]] == ["evaluate"]
+
+
+def test_metrics_and_plots_stand_in_git_and_come_back_from_the_run_cache() -> None:
+    for stage in STAGES.values():
+        for entry in stage.get("metrics", []) + stage.get("plots", []):
+            ((path, settings),) = entry.items()
+            assert settings["cache"] is False, path
+    assert set(yaml.safe_load((ROOT / "dvc.yaml").read_text())) == {"stages"}  # top-level ones would be drawn twice

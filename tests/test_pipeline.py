@@ -1,0 +1,159 @@
+"""The whole pipeline through DVC, on a few digits, in a temporary clone whose path holds a space."""
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+STAGES = ["download", "compute_stats", "train", "evaluate"]
+TINY = {"dataset": "digits", "validation_size": "50", "epochs": "1", "workers": "0"}
+
+
+class Clone:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        listing = subprocess.check_output(["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=ROOT, text=True)
+        for name in filter(None, listing.split("\0")):
+            if (ROOT / name).exists():  # not deleted in the working tree
+                (path / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(ROOT / name, path / name)
+        text = (path / "params.yaml").read_text()
+        for key, value in TINY.items():
+            text = re.sub(rf"(?m)^{key}: \S+", f"{key}: {value}", text)
+        (path / "params.yaml").write_text(text)
+        self.run("git", "init", "-q")
+        self.run("git", "config", "user.email", "test@example.invalid")
+        self.run("git", "config", "user.name", "test")
+        self.run("git", "add", "-A")
+        self.run("git", "commit", "-qm", "clone")
+
+    def run(self, *command: str, code: int = 0) -> str:
+        """Output and errors of a command that must end with this exit code."""
+        environment = {name: value for name, value in os.environ.items() if not name.startswith(("GIT_", "DVC_"))}
+        environment |= {
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "XDG_CACHE_HOME": str(self.path.parent / "cache"),
+            "COLUMNS": "500",
+        }
+        done = subprocess.run(command, cwd=self.path, env=environment, text=True, capture_output=True, check=False)
+        output = done.stdout + done.stderr
+        assert done.returncode == code, output
+        return output
+
+    def ran(self, output: str) -> list[str]:
+        return re.findall(r"Running stage '(\w+)'", output)
+
+    def outputs(self) -> dict[str, str]:
+        """md5 of every output but run.json, which tells of the machine and the time."""
+        files = [
+            path for folder in ("data", "models", "metrics", "plots") for path in (self.path / folder).rglob("*.*")
+        ]
+        return {
+            str(path.relative_to(self.path)): hashlib.md5(path.read_bytes()).hexdigest()
+            for path in files
+            if path.is_file() and path.name not in ("run.json", ".gitignore")
+        }
+
+
+@pytest.fixture(scope="module")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
+    """A clone in which `dvc repro` has run once and been committed."""
+    clone = Clone(tmp_path_factory.mktemp("a folder") / "with spaces")
+    assert clone.ran(clone.run("dvc", "repro")) == STAGES
+    clone.run("git", "add", "-A")
+    clone.run("git", "commit", "-qm", "repro")
+    return clone
+
+
+def test_nothing_to_do_and_nothing_undeclared(clone: Clone) -> None:
+    assert clone.ran(clone.run("dvc", "repro")) == []
+    assert "up to date" in clone.run("dvc", "status")
+    assert clone.run("git", "status", "--porcelain") == ""
+    lock = (clone.path / "dvc.lock").read_text()
+    assert all(f"  {stage}:" in lock for stage in STAGES)
+
+
+def test_metrics_are_complete_and_sane(clone: Clone) -> None:
+    test = json.loads((clone.path / "metrics/test.json").read_text())
+    assert test["dataset"] == "digits"
+    assert 0 <= test["accuracy"] <= 1
+    train = json.loads((clone.path / "metrics/train.json").read_text())
+    assert train["parameters"] == 189_376
+    assert train["receptive_field"] == 115
+    predictions = (clone.path / "plots/predictions.csv").read_text().splitlines()[1:]
+    hits = [len(set(line.split(","))) == 1 for line in predictions]
+    assert sum(hits) / len(hits) == pytest.approx(test["accuracy"], abs=1e-6)
+    rates = (clone.path / "plots/lr.csv").read_text().splitlines()[1:]
+    assert len(rates) == -(-(1437 - 50) // 128)  # one a step
+
+
+def test_experiments_run_what_changed_and_come_back_unchanged(clone: Clone) -> None:
+    first = clone.outputs()
+    assert clone.ran(clone.run("dvc", "exp", "run", "--set-param", "lr=0.01")) == ["train", "evaluate"]
+    second = clone.outputs()
+    assert {name for name in first if first[name] != second[name]} >= {"models/model.safetensors", "plots/loss.csv"}
+    assert re.search(r"lr +0\.2 +0\.01", clone.run("dvc", "params", "diff"))
+    assert "metrics/train.json" in clone.run("dvc", "metrics", "diff")
+    output = clone.run("dvc", "exp", "run", "--set-param", "lr=0.2")
+    assert clone.ran(output) == []  # restored from the run cache, metrics and plots as well
+    assert clone.outputs() == first
+    clone.run("git", "checkout", "-q", ".")
+
+
+def test_equal_bytes_with_another_number_of_workers(clone: Clone) -> None:
+    first = clone.outputs()
+    assert clone.ran(clone.run("dvc", "exp", "run", "--set-param", "workers=2")) == ["train"]
+    assert clone.outputs() == first  # so evaluate had nothing to do
+    clone.run("git", "checkout", "-q", ".")
+
+
+def test_temporary_experiments_run_this_code(clone: Clone) -> None:
+    before = clone.outputs()
+    output = clone.run("dvc", "exp", "run", "--temp", "--name", "aside", "--set-param", "dropout=0.1")
+    assert clone.ran(output) == ["train", "evaluate"]
+    assert clone.outputs() == before
+    assert "0.1" in clone.run("dvc", "exp", "show", "--csv")
+
+
+def test_plots_are_drawn_once_each(clone: Clone) -> None:
+    clone.run("dvc", "plots", "show", "--out", "page")
+    page = (clone.path / "page/index.html").read_text()
+    for title in ("Loss", "Accuracy", "Learning rate", "F1 per class", "Confusion"):
+        assert len(re.findall(rf'"title": (?:\{{"text": )?"{title}"', page)) == 1, title
+    for image in ("samples.png", "mistakes.png"):
+        assert len(re.findall(rf"<img[^>]*{image}", page)) == 1, image
+    shutil.rmtree(clone.path / "page")
+
+
+def test_a_wrong_parameter_stops_before_any_work(clone: Clone) -> None:
+    before = clone.outputs()
+    output = clone.run("dvc", "exp", "run", "--set-param", "lr=-1", code=255)
+    assert "error: params.yaml: lr: must be > 0 (got -1)" in output
+    assert "Traceback" not in output
+    assert {name: md5 for name, md5 in clone.outputs().items() if name in before} == {
+        name: md5 for name, md5 in before.items() if (clone.path / name).exists()
+    }
+    clone.run("git", "checkout", "-q", ".")
+    clone.run("dvc", "checkout")
+    assert clone.outputs() == before
+
+
+def test_missing_and_damaged_inputs_are_named(clone: Clone, tmp_path: Path) -> None:
+    for name in ("stages", "src", "params.yaml", "metrics"):
+        (tmp_path / name).symlink_to(clone.path / name)
+    outside = Clone.__new__(Clone)
+    outside.path = tmp_path
+    assert "error: data/train: is missing; make it with: dvc repro" in outside.run(
+        "python", "-m", "stages.compute_stats", code=1
+    )
+    shutil.copytree(clone.path / "data", tmp_path / "data")
+    images = tmp_path / "data/train/images.npy"
+    images.write_bytes(images.read_bytes()[:100_000])
+    assert "error: data/train: cannot be read" in outside.run("python", "-m", "stages.compute_stats", code=1)
