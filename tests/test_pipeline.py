@@ -52,9 +52,8 @@ class Clone:
 
     def outputs(self) -> dict[str, str]:
         """md5 of every output but run.json, which tells of the machine and the time."""
-        files = [
-            path for folder in ("data", "models", "metrics", "plots") for path in (self.path / folder).rglob("*.*")
-        ]
+        folders = ("data", "models", "metrics", "plots")
+        files = [path for folder in folders for path in (self.path / folder).rglob("*.*")]
         return {
             str(path.relative_to(self.path)): hashlib.md5(path.read_bytes()).hexdigest()
             for path in files
@@ -137,9 +136,7 @@ def test_a_wrong_parameter_stops_before_any_work(clone: Clone) -> None:
     output = clone.run("dvc", "exp", "run", "--set-param", "lr=-1", code=255)
     assert "error: params.yaml: lr: must be > 0 (got -1)" in output
     assert "Traceback" not in output
-    assert {name: md5 for name, md5 in clone.outputs().items() if name in before} == {
-        name: md5 for name, md5 in before.items() if (clone.path / name).exists()
-    }
+    assert clone.outputs().items() <= before.items()  # DVC takes a stage's outs away before it runs, no more
     clone.run("git", "checkout", "-q", ".")
     clone.run("dvc", "checkout")
     assert clone.outputs() == before

@@ -1,0 +1,65 @@
+#!/usr/bin/env bash
+# Make .venv from the hashed locks. `make setup` calls this; run again after an interruption, it goes on where it stopped.
+# PYTHON names the interpreter; TORCH=cpu takes PyTorch's small build, without the libraries for NVIDIA GPUs.
+set -euo pipefail
+cd "$(dirname "$0")"
+
+fail() {
+    echo "setup: $1" >&2
+    exit 1
+}
+
+# A candidate counts if it really starts (a pyenv shim may not) and is supported.
+supported() { "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null; }
+for python in ${PYTHON:-python3 python3.13 python3.12 python3.11 python}; do
+    if supported "$python"; then break; fi
+    python=
+done
+[ -n "$python" ] || fail "needs Python 3.11, 3.12 or 3.13, found ${PYTHON:-$(python3 --version 2>&1 || true)}; \
+install one, or name it: make setup PYTHON=/path/to/python3.12"
+
+needed=$([ "${TORCH:-}" = cpu ] && echo 3 || echo 8)
+free=$(df -Pk . | awk 'NR == 2 {print int($4 / 1048576)}')
+[ "$free" -ge "$needed" ] || fail "needs $needed GB of disk, here are $free GB free; free some, \
+or take the small build, 3 GB: make setup TORCH=cpu"
+
+bin=.venv/bin
+[ -x $bin/pip ] || "$python" -m venv --clear .venv ||
+    fail "$python cannot make a virtual environment; on Debian or Ubuntu: apt install python3-venv"
+
+# The entries of a lock whose name matches: the line of the name and the indented ones below it.
+entries() { awk "/^[a-z]/ {keep = /^($1)==/} keep" "$2"; }
+entries uv requirements-dev.lock > .venv/uv.lock
+if $bin/python -m pip install -q --require-hashes -r .venv/uv.lock; then
+    install="$bin/uv pip install --quiet --python $bin/python"
+else
+    echo "setup: uv cannot be had, pip takes over, which is slower" >&2
+    install="$bin/python -m pip install --quiet"
+fi
+echo "setup: installing into .venv (1 GB for TORCH=cpu, 5 GB otherwise)"
+if [ "${TORCH:-}" = cpu ]; then
+    # The small builds have hashes of their own, so these two come by version and everything else by hash.
+    entries 'torch|torchvision|triton|nvidia-.*|cuda-.*' requirements.lock | grep -vxFf - requirements.lock > .venv/cpu.lock
+    $install --require-hashes -r .venv/cpu.lock -r requirements-dev.lock
+    # shellcheck disable=SC2046 # two words are wanted
+    $bin/uv pip install --python $bin/python --torch-backend cpu \
+        $(grep -oE '^(torch|torchvision)==[0-9.]+' requirements.lock)
+else
+    $install --require-hashes -r requirements.lock -r requirements-dev.lock
+fi
+
+# The stages run as `python -m stages...`: that shall be this python, also when dvc is called as .venv/bin/dvc.
+site=$($bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+cat > "$site/this_python_first.pth" <<'END'
+import os, sys; os.environ["PATH"] = os.path.dirname(sys.executable) + os.pathsep + os.environ.get("PATH", os.defpath)
+END
+
+# The page of `dvc plots` would load its drawing library from the network; this one carries it.
+$bin/python > .venv/plots.html <<'END'
+import vl_convert
+
+print("<!DOCTYPE html><html><head><meta charset=utf-8><title>Plots</title>{refresh_tag}")
+print(f"<script>{vl_convert.javascript_bundle()}</script></head><body>{{plot_divs}}</body></html>")
+END
+$bin/dvc config --local plots.html_template ../.venv/plots.html
+echo "setup: done; next: make demo, or . $bin/activate && dvc repro"
