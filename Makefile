@@ -4,7 +4,7 @@
 BIN := .venv/bin
 
 help: ## list these targets
-	@sed -nE 's/^([a-z]+):[^#]*## (.*)/make \1:\2/p' Makefile | awk -F: '{printf "  %-11s %s\n", $$1, $$2}'
+	@sed -nE 's/^([a-z]+):[^#]*## (.*)/make \1|\2/p' Makefile | awk -F'|' '{printf "  %-11s %s\n", $$1, $$2}'
 
 setup: .venv/installed ## make .venv from the hashed locks (TORCH=cpu: small build, no GPU)
 

@@ -31,10 +31,10 @@ bin=.venv/bin
 entries() { awk "/^[a-z]/ {keep = /^($1)==/} keep" "$2"; }
 entries uv requirements-dev.lock > .venv/uv.lock
 if $bin/python -m pip install -q --require-hashes -r .venv/uv.lock; then
-    install="$bin/uv pip install --quiet --python $bin/python"
+    install="$bin/uv pip install --python $bin/python"
 else
     echo "setup: uv cannot be had, pip takes over, which is slower" >&2
-    install="$bin/python -m pip install --quiet"
+    install="$bin/python -m pip install"
 fi
 echo "setup: installing into .venv (1 GB for TORCH=cpu, 5 GB otherwise)"
 if [ "${TORCH:-}" = cpu ]; then
