@@ -10,12 +10,12 @@ fail() {
 }
 
 # A candidate counts if it really starts (a pyenv shim may not) and is supported.
-supported() { "$1" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null; }
+supported() { "$1" -c 'import sys; sys.exit(not (3, 11, 4) <= sys.version_info < (3, 14))' 2>/dev/null; }
 for python in ${PYTHON:-python3 python3.13 python3.12 python3.11 python}; do
     if supported "$python"; then break; fi
     python=
 done
-[ -n "$python" ] || fail "needs Python 3.11, 3.12 or 3.13, found ${PYTHON:-$(python3 --version 2>&1 || true)}; \
+[ -n "$python" ] || fail "needs Python 3.11 (from 3.11.4), 3.12 or 3.13, found ${PYTHON:-$(python3 --version 2>&1 || true)}; \
 install one, or name it: make setup PYTHON=/path/to/python3.12"
 
 needed=$([ "${TORCH:-}" = cpu ] && echo 3 || echo 8)

@@ -92,14 +92,15 @@ def test_onecycle(params: Params) -> None:
     settings = {"pct_start": 0.25, "div_factor": 10.0, "final_div_factor": 100.0}
     params = with_values(params, schedule="onecycle", lr=0.4, epochs=4, onecycle=settings)
     used = run_schedule(params, 5, [1.0] * 4)
-    peak = 0.25 * 21 - 1  # PyTorch's place of the peak among 21 states, the last of them after the last step
+    peak, last = 0.25 * 20 - 1, 19  # PyTorch numbers the 20 steps from 0 and puts the peak at pct_start * 20 - 1
     for step, lr in enumerate(used):
         if step <= peak:
             low, high, share = 0.04, 0.4, step / peak
         else:
-            low, high, share = 0.4, 0.04 / 100, (step - peak) / (20 - peak)
+            low, high, share = 0.4, 0.04 / 100, (step - peak) / (last - peak)
         assert lr == pytest.approx(high + (low - high) * (1 + math.cos(math.pi * share)) / 2)
-    assert max(used) > 0.39
+    assert used[4] == pytest.approx(0.4)
+    assert used[-1] == pytest.approx(0.0004)
 
 
 def test_lr_reaches_the_optimizer_unchanged(params: Params) -> None:

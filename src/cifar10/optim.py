@@ -35,7 +35,7 @@ class Schedule:
             self.scheduler = OneCycleLR(
                 optimizer,
                 max_lr=params.lr,
-                total_steps=params.epochs * steps_per_epoch + 1,  # PyTorch counts the state after the last step too
+                total_steps=params.epochs * steps_per_epoch,
                 cycle_momentum=False,
                 **params.onecycle.model_dump(),
             )

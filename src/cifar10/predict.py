@@ -40,4 +40,4 @@ def normalise(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
 def score(logits: Tensor, labels: NDArray[np.uint8]) -> Score:
     """Mean cross-entropy and accuracy of logits (N, 10) against labels (N,)."""
     target = torch.from_numpy(labels.astype(np.int64))
-    return Score(F.cross_entropy(logits, target).item(), (logits.argmax(1) == target).float().mean().item())
+    return Score(F.cross_entropy(logits, target).item(), (logits.argmax(1) == target).double().mean().item())

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -51,7 +52,8 @@ def train(
     for epoch in range(params.epochs):
         started = time.perf_counter()
         sampler.epoch = epoch
-        torch.manual_seed(params.seed + epoch)  # dropout: the draws of an epoch do not depend on those before
+        # Dropout: the draws of an epoch depend neither on the epochs before nor on those of a neighbouring seed.
+        torch.manual_seed(int(np.random.SeedSequence([params.seed, epoch]).generate_state(1)[0]))
         with tqdm(loader, desc=f"epoch {epoch + 1}/{params.epochs}", unit="step", leave=False, disable=None) as bar:
             loss, accuracy = _train_epoch(model, bar, optimizer, schedule, statistics, runtime, history)
         if not math.isfinite(loss):
