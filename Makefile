@@ -6,12 +6,15 @@ BIN := .venv/bin
 help: ## list these targets
 	@sed -nE 's/^([a-z]+):[^#]*## (.*)/make \1|\2/p' Makefile | awk -F'|' '{printf "  %-11s %s\n", $$1, $$2}'
 
-setup: .venv/installed ## make .venv from the hashed locks (TORCH=cpu: small build, no GPU)
+# The build of PyTorch that .venv holds: gpu (runs on CPUs as well) or cpu. Later calls keep it.
+TORCH ?= $(or $(patsubst .venv/installed-%,%,$(firstword $(wildcard .venv/installed-*))),gpu)
+
+setup: .venv/installed-$(TORCH) ## make .venv from the hashed locks (TORCH=cpu: small build, no GPU)
 
 # The stamp comes last, so that an interrupted set-up goes on at the next call.
-.venv/installed: requirements.lock requirements-dev.lock
+.venv/installed-$(TORCH): setup.sh requirements.lock requirements-dev.lock
 	@PYTHON="$(PYTHON)" TORCH="$(TORCH)" bash setup.sh
-	@touch $@
+	@rm -f .venv/installed-* && touch $@
 
 # What suits 1,437 digits: fewer epochs, a smaller validation split, and no flips, which would turn a 2 into an S.
 DEMO := dataset=digits epochs=20 validation_size=200 augmentation.flip_p=0

@@ -24,6 +24,8 @@ free=$(df -Pk . | awk 'NR == 2 {print int($4 / 1048576)}')
 or take the small build, 3 GB: make setup TORCH=cpu"
 
 bin=.venv/bin
+export PIP_DISABLE_PIP_VERSION_CHECK=1
+supported $bin/python || rm -rf .venv
 [ -x $bin/pip ] || "$python" -m venv --clear .venv ||
     fail "$python cannot make a virtual environment; on Debian or Ubuntu: apt install python3-venv"
 
@@ -33,6 +35,7 @@ entries uv requirements-dev.lock > .venv/uv.lock
 if $bin/python -m pip install -q --require-hashes -r .venv/uv.lock; then
     install="$bin/uv pip install --python $bin/python"
 else
+    [ "${TORCH:-}" != cpu ] || fail "TORCH=cpu needs uv, which could not be installed; try again, or: make setup TORCH=gpu"
     echo "setup: uv cannot be had, pip takes over, which is slower" >&2
     install="$bin/python -m pip install"
 fi

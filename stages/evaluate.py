@@ -1,7 +1,6 @@
 """models/ and data/test → metrics/test.json, the predictions and scores per class in plots/."""
 
 import numpy as np
-from safetensors.torch import load_file
 
 from cifar10.mistakes import confident_mistakes
 from cifar10.model import Net
@@ -11,7 +10,7 @@ from cifar10.runtime import set_up
 from cifar10.scoring import calibration_error, class_scores
 from cifar10.statistics import Statistics
 from stages.entry import run
-from stages.files import read_json, read_split, write_csv, write_figure, write_json
+from stages.files import read_json, read_split, read_weights, write_csv, write_figure, write_json
 
 
 def evaluate(params: Params) -> None:
@@ -19,7 +18,7 @@ def evaluate(params: Params) -> None:
     facts, classes = read_json("metrics/dataset.json"), read_json("data/classes.json")
     images, labels = read_split("data/test")
     model = Net(params.execution, dropout=0.0)
-    model.load_state_dict(load_file("models/model.safetensors"))
+    model.load_state_dict(read_weights("models/model.safetensors"))
     logits = predict(model, images, Statistics(facts["mean"], facts["std"]), runtime)
 
     confidence, predicted = (t.numpy() for t in logits.softmax(1).max(1))

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from matplotlib.figure import Figure
+    from torch import Tensor
 
 
 def read_text(path: str) -> str:
@@ -38,6 +39,18 @@ def read_split(folder: str) -> Split:
         return Split(images, labels)
 
 
+def read_weights(path: str) -> "dict[str, Tensor]":
+    """The tensors of a safetensors file; imports torch, so only where it is called."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    with _explained(path):
+        try:
+            return load_file(path)
+        except SafetensorError as error:
+            raise ValueError(error) from None
+
+
 def write_split(folder: str, split: Split) -> None:
     for name, array in split._asdict().items():
         with _replacing(f"{folder}/{name}.npy") as file:
@@ -45,7 +58,7 @@ def write_split(folder: str, split: Split) -> None:
 
 
 def write_json(path: str, values: Any) -> None:
-    write_bytes(path, (json.dumps(values, indent=2) + "\n").encode())
+    write_bytes(path, (json.dumps(values, indent=2, allow_nan=False) + "\n").encode())
 
 
 def write_csv(path: str, header: Iterable[str], rows: Iterable[Iterable[object]]) -> None:

@@ -1,6 +1,7 @@
 """data/train and metrics/dataset.json → models/, metrics/train.json, metrics/run.json and the curves in plots/."""
 
 import json
+from statistics import median
 
 import torch
 from safetensors.torch import save
@@ -35,16 +36,12 @@ def train_stage(params: Params) -> None:
     machine = {"device", "precision", "threads", "workers"}
     about = {"classes": classes, **statistics._asdict(), "params": params.model_dump(exclude=machine)}
     write_bytes("models/model.safetensors", save(weights, {"cifar10": json.dumps(about)}))
-    last = {name: value for name, value in history.epochs[-1].items() if name != "epoch"}
     size = {"parameters": count_parameters(model), "receptive_field": receptive_field(model)}
-    write_json("metrics/train.json", last | size | {"multiply_adds": multiply_adds(model)})
-    seconds = sum(history.seconds)
-    speed = {"seconds": round(seconds, 1), "images_per_second": round(len(split.labels) * params.epochs / seconds)}
-    write_json("metrics/run.json", speed | runtime.describe())
+    write_json("metrics/train.json", history.last() | size | {"multiply_adds": multiply_adds(model)})
+    speed = {"seconds": sum(history.seconds), "images_per_second": median(history.images_per_second)}
+    write_json("metrics/run.json", {name: round(value, 1) for name, value in speed.items()} | runtime.describe())
     for name in ("loss", "accuracy"):
-        parts = [part for part in ("train", "validation") if f"{part}_{name}" in last]
-        rows = ((row["epoch"], part, row[f"{part}_{name}"]) for part in parts for row in history.epochs)
-        write_csv(f"plots/{name}.csv", ("epoch", "split", name), rows)
+        write_csv(f"plots/{name}.csv", ("epoch", "split", name), history.curve(name))
     write_csv("plots/lr.csv", ("step", "lr"), enumerate(history.lr))
 
 

@@ -125,7 +125,7 @@ def test_unreachable_names_every_address_and_both_ways_on(server: Server, tmp_pa
         fetch(source._replace(urls=[*source.urls, gone]), tmp_path / "cache", str(tmp_path / "mirror"))
     message = str(error.value)
     for part in (
-        f"{tmp_path}/mirror/archive: no such file",
+        f"{tmp_path}/mirror/archive: No such file or directory",
         f"{source.urls[0]}: 404 Not Found",
         f"{source.urls[1]}: wrong content",
         f"{gone}: cannot be reached",
@@ -145,6 +145,21 @@ def test_mirror_comes_first(server: Server, tmp_path: Path) -> None:
     prefix = server.source("good").urls[0].removesuffix("/archive")
     assert fetch(server.source("404"), tmp_path / "other", prefix).read_bytes() == BODY
     assert server.requests == [("good", None)]
+
+
+def test_unusable_mirror_and_cache(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "mirror" / "archive").mkdir(parents=True)  # a folder where the file should be
+    assert fetch(server.source("good"), tmp_path / "cache", f"file://{tmp_path}/mirror").read_bytes() == BODY
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(UserError, match=r"Not a directory.*XDG_CACHE_HOME"):
+        fetch(server.source("good"), tmp_path / "file" / "cache", None)
+
+
+def test_resumed_onto_wrong_bytes_ends(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "archive.part").write_bytes(b"an earlier beginning")
+    with pytest.raises(UserError, match="wrong content"):
+        fetch(server.source("wrong"), tmp_path, None)
+    assert len(server.requests) == 2
 
 
 def pack(path: Path, files: dict[str, bytes], links: dict[str, str] | None = None) -> Path:
@@ -188,7 +203,7 @@ def test_original_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     meta = {"filename": "batches.meta", "key": "label_names", "md5": md5["batches.meta"]}
     monkeypatch.setattr(cifar10, "meta", meta)
 
-    dataset = read_cifar10(archive)
+    dataset = read_cifar10(archive, tmp_path)
     assert dataset.classes == classes
     assert dataset.train.images.shape == (40, 32, 32, 3)
     assert dataset.train.labels.dtype == np.uint8

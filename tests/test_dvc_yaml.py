@@ -49,13 +49,13 @@ def used_params(file: Path) -> set[str]:
 
 
 def read_files(file: Path) -> set[str]:
-    """Literal first arguments of read_...() and load_file()."""
+    """Literal first arguments of read_...()."""
     return {
         str(node.args[0].value)
         for node in ast.walk(ast.parse(file.read_text()))
         if isinstance(node, ast.Call)
         and isinstance(node.func, ast.Name)
-        and (node.func.id.startswith("read_") or node.func.id == "load_file")
+        and node.func.id.startswith("read_")
         and node.args
         and isinstance(node.args[0], ast.Constant)
     }

@@ -49,6 +49,7 @@ def test_refused_in_one_line(key: str, value: str, message: str) -> None:
         ("  flip_p: 0.5", "  flipp: 0.5", "params.yaml: augmentation.flipp: unknown key, did you mean flip_p?"),
         ("  hole_size: 16", "  hole_size: 33", "params.yaml: augmentation.hole_size: must be <= 32 (got 33)"),
         ("\nlr: 0.2", "\nlr: 0.2\nlr: 0.3", "params.yaml: not valid YAML: while constructing a mapping"),
+        ("\nseed: 0", "\nseed: 2024-99-99", "params.yaml: not valid YAML: month must be in 1..12"),
         ("\nlr: 0.2", "\nlr: [0.2", "params.yaml: not valid YAML: while parsing a flow sequence"),
     ],
 )
@@ -81,8 +82,8 @@ def test_numbers_as_dvc_writes_and_people_type_them(text: str, value: float) -> 
 def test_combinations() -> None:
     with pytest.raises(ParamsError, match=r"plateau watches the validation loss.*must be > 0 \(got 0\)"):
         parse_params(changed("schedule", "plateau").replace("validation_size: 5000", "validation_size: 0"))
-    with pytest.raises(ParamsError, match="nesterov: true needs momentum > 0"):
-        parse_params(changed("momentum", "0.0"))
+    with pytest.raises(ParamsError, match=r"from 10 to 1427 for digits.*\(got 5000\)\nparams.yaml: nesterov: true"):
+        parse_params(changed("momentum", "0.0").replace("cifar10-jpeg #", "digits #"))
 
 
 def test_committed_file_is_valid_and_commented() -> None:

@@ -17,9 +17,12 @@ from cifar10.split import Split
 
 Key = tuple[int, int]  # (epoch, step)
 
+# Each use of (seed, epoch) has a last word of its own; none is 0, as SeedSequence takes [a, b] and [a, b, 0] for equal.
+ORDER, DROPOUT, SAMPLES, FIRST_STEP = 1, 2, 3, 4
+
 
 def hold_out(split: Split, validation_size: int, seed: int) -> tuple[Split, Split]:
-    """Split off `validation_size` images, stratified by class and drawn with `seed`: (train, validation)."""
+    """Split N images into N - `validation_size` and `validation_size`, stratified by class, drawn with `seed`."""
     if validation_size == 0:
         return split, Split(split.images[:0], split.labels[:0])
     classes = len(np.unique(split.labels))
@@ -46,10 +49,9 @@ class AugmentedBatches(Dataset[tuple[NDArray[np.uint8], NDArray[np.int64]]]):
 
     def __getitem__(self, key: Key) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         epoch, step = key
-        # SeedSequence pads with zeros: [seed, epoch] would equal [seed, epoch, 0], so the steps count from 1.
-        order = np.random.default_rng([self.seed, epoch, 0]).permutation(len(self.split.labels))
+        order = np.random.default_rng([self.seed, epoch, ORDER]).permutation(len(self.split.labels))
         indices = order[step * self.batch_size : (step + 1) * self.batch_size]
-        images = augment_batch(self.augment, self.split.images[indices], [self.seed, epoch, step + 1])
+        images = augment_batch(self.augment, self.split.images[indices], [self.seed, epoch, FIRST_STEP + step])
         return images, self.split.labels[indices].astype(np.int64)
 
 
@@ -80,5 +82,6 @@ def batch_loader(
         num_workers=count,
         persistent_workers=count > 0,
         prefetch_factor=4 if count else None,
+        generator=torch.Generator(),  # or it would draw from the generator that dropout uses, by worker count
     )
     return loader, sampler

@@ -27,14 +27,14 @@ def load_dataset(name: str, cache: Path, mirror: str | None) -> Dataset:
     if name == "digits":
         return read_digits()
     archive = fetch(SOURCES[name], cache, mirror)
-    return read_cifar10(archive) if name == "cifar10" else read_cifar10_jpeg(archive)
+    return read_cifar10(archive, cache) if name == "cifar10" else read_cifar10_jpeg(archive)
 
 
-def read_cifar10(archive: Path) -> Dataset:
-    """The original archive, already verified, read with torchvision."""
+def read_cifar10(archive: Path, cache: Path) -> Dataset:
+    """The original archive, already verified, unpacked in `cache` and read with torchvision."""
     from torchvision.datasets import CIFAR10  # imports torch: only here
 
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=cache) as folder:
         with tarfile.open(archive) as tar:
             tar.extractall(folder, filter="data")  # torchvision's own unpacking filters nothing
         train, test = CIFAR10(folder, train=True), CIFAR10(folder, train=False)

@@ -29,32 +29,37 @@ def fetch(source: Source, cache: Path, mirror: str | None) -> Path:
     A file already in `cache` is used again, a broken-off download is resumed, also at another address. UserError names
     every address with its reason when none of them delivers.
     """
-    cache.mkdir(parents=True, exist_ok=True)
+    addresses = [*([mirror.rstrip("/") + "/" + source.filename] if mirror else []), *source.urls]
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        with FileLock(cache / f"{source.filename}.lock"):  # one download, however many processes want it
+            return _first(source, addresses, cache)
+    except OSError as error:
+        free = f", {shutil.disk_usage(cache).free // 1_000_000} MB free" if cache.exists() else ""
+        raise UserError(
+            f"{cache}: {error.strerror or error}{free}; free some space or name another folder: XDG_CACHE_HOME=/folder"
+        ) from None
+
+
+def _first(source: Source, addresses: Sequence[str], cache: Path) -> Path:
     target, part = cache / source.filename, cache / f"{source.filename}.part"
-    prefixes = [mirror.rstrip("/") + "/" + source.filename] if mirror else []
+    if target.exists():
+        try:
+            source.verify(target)
+            return target
+        except ValueError as error:
+            print(f"{target}: {error}; fetching it again", file=sys.stderr)
+            target.unlink()
     reasons = []
-    with FileLock(cache / f"{source.filename}.lock"):  # one download, however many processes want it
-        if target.exists():
-            try:
-                source.verify(target)
-                return target
-            except ValueError as error:
-                print(f"{target}: {error}; fetching it again", file=sys.stderr)
-                target.unlink()
-        for address in [*prefixes, *source.urls]:
-            try:
-                if not address.startswith(("http://", "https://")):
-                    source.verify(Path(address))
-                    return Path(address)
-                _deliver(address, part, source.verify)
-                part.replace(target)
-                return target
-            except (requests.RequestException, FileNotFoundError, ValueError) as error:
-                reasons.append(f"{address}: {_reason(error)}")
-            except OSError as error:
-                raise UserError(
-                    f"{cache}: {error.strerror or error} ({_free(cache)} MB free); free some space"
-                ) from None
+    for address in addresses:
+        try:
+            if not address.startswith(("http://", "https://")):
+                return _local(Path(address.removeprefix("file://")), source.verify)
+            _deliver(address, part, source.verify)
+            part.replace(target)
+            return target
+        except (requests.RequestException, ValueError) as error:
+            reasons.append(f"{address}: {_reason(error)}")
     raise UserError(
         f"{source.filename} could not be had from any address: {'; '.join(reasons)}. Put the file into a directory and "
         "name it: DATA_MIRROR=/that/directory dvc repro; or try the embedded data: "
@@ -62,9 +67,18 @@ def fetch(source: Source, cache: Path, mirror: str | None) -> Path:
     )
 
 
+def _local(path: Path, verify: Callable[[Path], None]) -> Path:
+    """A file of a mirror directory, used where it lies; one that cannot be read is no fault of the cache."""
+    try:
+        verify(path)
+        return path
+    except OSError as error:
+        raise ValueError(error.strerror or str(error)) from None
+
+
 def _deliver(url: str, part: Path, verify: Callable[[Path], None]) -> None:
-    """Complete and verify `part`; a resumed file that proves wrong is fetched once more from its first byte."""
-    resumed = part.exists()
+    """Complete and verify `part`; what an earlier call began and proves wrong is fetched once more from byte 0."""
+    begun_before = part.exists()
     for attempt in range(ATTEMPTS):
         size = part.stat().st_size if part.exists() else 0
         try:
@@ -74,12 +88,11 @@ def _deliver(url: str, part: Path, verify: Callable[[Path], None]) -> None:
             progressed = part.exists() and part.stat().st_size > size
             if attempt == ATTEMPTS - 1 or not progressed:
                 raise
-            resumed = True
     try:
         verify(part)
     except ValueError:
         part.unlink()
-        if not resumed:
+        if not begun_before:
             raise
         _deliver(url, part, verify)
 
@@ -120,9 +133,5 @@ def _reason(error: Exception) -> str:
     if isinstance(error, requests.exceptions.ChunkedEncodingError):
         return "broke off, and again when resumed"
     if isinstance(error, requests.ConnectionError):
-        return "cannot be reached"
-    return "no such file" if isinstance(error, FileNotFoundError) else " ".join(str(error).split())
-
-
-def _free(directory: Path) -> int:
-    return shutil.disk_usage(directory).free // 1_000_000
+        return "no answer in time" if "timed out" in str(error) else "cannot be reached"
+    return " ".join(str(error).split())

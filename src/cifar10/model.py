@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 
 from torch import Tensor, nn
 
-Execution = Literal["dense", "lattice"]
+from cifar10.params import Execution
 
 
 class Geometry(NamedTuple):

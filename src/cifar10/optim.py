@@ -5,6 +5,7 @@ from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, OneCycleLR, ReduceLROnPlateau, StepLR
 
+from cifar10.errors import ParamsError
 from cifar10.params import Params
 
 
@@ -32,10 +33,16 @@ class Schedule:
         elif params.schedule == "plateau":
             self.scheduler = ReduceLROnPlateau(optimizer, **params.plateau.model_dump())
         else:
+            steps = params.epochs * steps_per_epoch
+            if params.onecycle.pct_start * steps <= 1:
+                raise ParamsError(
+                    f"params.yaml: onecycle.pct_start: must be > {1 / steps:g}, so that the warm-up of a run of "
+                    f"{steps} steps has more than one (got {params.onecycle.pct_start})"
+                )
             self.scheduler = OneCycleLR(
                 optimizer,
                 max_lr=params.lr,
-                total_steps=params.epochs * steps_per_epoch,
+                total_steps=steps,
                 cycle_momentum=False,
                 **params.onecycle.model_dump(),
             )

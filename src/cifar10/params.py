@@ -16,9 +16,10 @@ def _auto_or_count(value: Any, least: int) -> Any:
     raise ValueError(f"must be auto or a whole number from {least} to 256")
 
 
+TRAINING_IMAGES = {"cifar10": 50_000, "cifar10-jpeg": 50_000, "digits": 1437}
+Execution = Literal["dense", "lattice"]
 Probability = Annotated[float, Field(ge=0, le=1)]
 PositiveInt = Annotated[int, Field(ge=1, le=10_000_000)]
-PositiveFloat = Annotated[float, Field(gt=0, le=1e9)]
 Shrink = Annotated[float, Field(gt=0, lt=1)]
 AutoOrPositive = Annotated[int | Literal["auto"], BeforeValidator(lambda v: _auto_or_count(v, 1))]
 AutoOrCount = Annotated[int | Literal["auto"], BeforeValidator(lambda v: _auto_or_count(v, 0))]
@@ -62,7 +63,7 @@ class Params(Strict):
     dataset: Literal["cifar10", "cifar10-jpeg", "digits"]
     validation_size: Annotated[int, Field(ge=0, lt=50_000)]
     seed: Annotated[int, Field(ge=0, lt=2**32)]
-    execution: Literal["lattice", "dense"]
+    execution: Execution
     dropout: Annotated[float, Field(ge=0, lt=1)]
     epochs: Annotated[int, Field(ge=1, le=10_000)]
     batch_size: Annotated[int, Field(ge=2, le=50_000)]
@@ -83,10 +84,19 @@ class Params(Strict):
 
     @model_validator(mode="after")
     def _combinations(self) -> "Params":
+        faults = []
+        most = TRAINING_IMAGES[self.dataset] - 10
+        if self.validation_size and not 10 <= self.validation_size <= most:
+            faults.append(
+                f"validation_size: must be 0, or from 10 to {most} for {self.dataset}, so that every class has images "
+                f"in both parts (got {self.validation_size})"
+            )
         if self.schedule == "plateau" and self.validation_size == 0:
-            raise ValueError("schedule: plateau watches the validation loss, so validation_size must be > 0 (got 0)")
+            faults.append("schedule: plateau watches the validation loss, so validation_size must be > 0 (got 0)")
         if self.optimizer == "sgd" and self.nesterov and self.momentum == 0:
-            raise ValueError("nesterov: true needs momentum > 0 (got 0)")
+            faults.append("nesterov: true needs momentum > 0 (got 0)")
+        if faults:
+            raise ValueError("\n".join(faults))
         return self
 
 
@@ -94,18 +104,19 @@ def parse_params(text: str, source: str = "params.yaml") -> Params:
     """Parse YAML 1.2, as DVC does (1e-05 is a number, a key given twice an error); ParamsError lists every fault."""
     try:
         values = YAML(typ="safe", pure=True).load(text)
-    except YAMLError as error:
+    except (YAMLError, ValueError) as error:  # ValueError: 2024-99-99 is no date
         raise ParamsError(f"{source}: not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):
         raise ParamsError(f"{source}: must hold `key: value` lines (got {type(values).__name__})")
     try:
         return Params.model_validate(values)
     except ValidationError as error:
-        raise ParamsError("\n".join(f"{source}: {_describe(e)}" for e in error.errors())) from None
+        lines = [line for e in error.errors() for line in _describe(e).splitlines()]
+        raise ParamsError("\n".join(f"{source}: {line}" for line in lines)) from None
 
 
 def _describe(error: Any) -> str:
-    """One line for one of pydantic's errors: key, what is allowed, what came."""
+    """One of pydantic's errors as key, what is allowed, what came; a line for each wrong combination."""
     key, kind = ".".join(map(str, error["loc"])), error["type"]
     if kind == "missing":
         return f"{key}: is missing"

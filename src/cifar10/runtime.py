@@ -48,6 +48,7 @@ def set_up(params: Params) -> Runtime:
         torch.set_num_threads(params.threads)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic only with this
     torch.use_deterministic_algorithms(True)
+    torch.backends.cudnn.conv.fp32_precision = "ieee"  # type: ignore[attr-defined] # else fp32 on a GPU means TF32, ten bits
     # threads: auto leaves PyTorch's own default, one per physical core that this process may use.
     return Runtime(torch.device("cuda" if cuda else "cpu"), precision, torch.get_num_threads())
 
@@ -55,4 +56,5 @@ def set_up(params: Params) -> Runtime:
 def _has_bf16(cuda: bool) -> bool:
     if cuda:
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return bool(torch.cpu.get_capabilities().get("avx512_bf16", False))
+    capabilities = torch.cpu.get_capabilities()
+    return any(capabilities.get(name) for name in ("avx512_bf16", "bf16"))  # x86, ARM

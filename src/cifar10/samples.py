@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from cifar10.augment import augment_batch
+from cifar10.batches import SAMPLES
 from cifar10.split import Split
 
 
@@ -17,7 +18,7 @@ def augmented_examples(
     """The first image of each class (C, 32, 32, 3) and `draws` augmented versions of each (C, draws, 32, 32, 3)."""
     _, first = np.unique(split.labels, return_index=True)
     originals = split.images[first]
-    versions = augment_batch(augment, np.repeat(originals, draws, axis=0), [seed])
+    versions = augment_batch(augment, np.repeat(originals, draws, axis=0), [seed, 0, SAMPLES])
     return originals, versions.reshape(len(first), draws, *originals.shape[1:])
 
 

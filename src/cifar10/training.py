@@ -1,9 +1,8 @@
 """The training loop."""
 
 import math
-import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -13,7 +12,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from cifar10.augment import build_augmentation
-from cifar10.batches import AugmentedBatches, batch_loader
+from cifar10.batches import DROPOUT, AugmentedBatches, batch_loader
 from cifar10.errors import UserError
 from cifar10.optim import Schedule, build_optimizer
 from cifar10.params import Params
@@ -27,9 +26,21 @@ from cifar10.statistics import Statistics
 class History:
     """What a training went through."""
 
-    epochs: list[dict[str, float]] = field(default_factory=list)  # one row an epoch, see `train`
+    epochs: list[dict[str, float]] = field(default_factory=list)  # one row an epoch, as `train` says
     lr: list[float] = field(default_factory=list)  # learning rate used by each step
     seconds: list[float] = field(default_factory=list)  # each epoch, validation included
+    images_per_second: list[float] = field(default_factory=list)  # each epoch's training, validation left out
+
+    def last(self) -> dict[str, float]:
+        """Loss and accuracy after the last epoch."""
+        return {name: value for name, value in self.epochs[-1].items() if name != "epoch"}
+
+    def curve(self, name: str) -> Iterator[tuple[float, str, float]]:
+        """Rows (epoch, split, value) of the "loss" or the "accuracy"."""
+        for split in ("train", "validation"):
+            yield from (
+                (row["epoch"], split, row[f"{split}_{name}"]) for row in self.epochs if f"{split}_{name}" in row
+            )
 
 
 def train(
@@ -53,22 +64,25 @@ def train(
         started = time.perf_counter()
         sampler.epoch = epoch
         # Dropout: the draws of an epoch depend neither on the epochs before nor on those of a neighbouring seed.
-        torch.manual_seed(int(np.random.SeedSequence([params.seed, epoch]).generate_state(1)[0]))
+        torch.manual_seed(int(np.random.SeedSequence([params.seed, epoch, DROPOUT]).generate_state(1)[0]))
         with tqdm(loader, desc=f"epoch {epoch + 1}/{params.epochs}", unit="step", leave=False, disable=None) as bar:
             loss, accuracy = _train_epoch(model, bar, optimizer, schedule, statistics, runtime, history)
-        if not math.isfinite(loss):
-            raise UserError(
-                f"train: the loss is {loss} in epoch {epoch + 1} with lr {schedule.lr:g}; try a smaller one: "
-                f"dvc exp run --set-param lr={params.lr / 10:g}"
-            )
+        trained = time.perf_counter()
         row = {"epoch": epoch + 1, "train_loss": loss, "train_accuracy": accuracy}
         if len(validation.labels):
             held_out = score(predict(model, validation.images, statistics, runtime), validation.labels)
             row |= {"validation_loss": held_out.loss, "validation_accuracy": held_out.accuracy}
+        weights = (parameter.sum().item() for parameter in model.parameters())
+        if not all(map(math.isfinite, (*row.values(), *weights))):
+            raise UserError(
+                f"train: the loss is no longer finite in epoch {epoch + 1}, at lr {history.lr[-1]:g} ({row}); "
+                f"try a smaller one: dvc exp run --set-param lr={params.lr / 10:g}"
+            )
         schedule.after_epoch(row.get("validation_loss"))
         history.epochs.append(row)
         history.seconds.append(time.perf_counter() - started)
-        _log(row, len(split.labels), history.seconds[-1], params.epochs)
+        history.images_per_second.append(len(split.labels) / (trained - started))
+        _log(history, params.epochs)
     return history
 
 
@@ -107,8 +121,8 @@ def _train_epoch(
     return loss_sum.item() / seen, correct.item() / seen
 
 
-def _log(row: dict[str, float], images: int, seconds: float, epochs: int) -> None:
+def _log(history: History, epochs: int) -> None:
     """One line an epoch, on the terminal above the bar and in a log file alike."""
-    parts: Iterable[str] = (f"{name.replace('_', ' ')} {value:.4f}" for name, value in row.items() if name != "epoch")
-    print(f"epoch {row['epoch']:>2}/{epochs}: {', '.join(parts)}, {images / seconds:,.0f} images/s, {seconds:.1f} s")
-    sys.stdout.flush()
+    values = ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in history.last().items())
+    speed = f"{history.images_per_second[-1]:,.0f} images/s, {history.seconds[-1]:.1f} s"
+    print(f"epoch {len(history.epochs):>2}/{epochs}: {values}, {speed}", flush=True)
