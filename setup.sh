@@ -21,7 +21,7 @@ install one, or name it: make setup PYTHON=/path/to/python3.12"
 needed=$([ "${TORCH:-}" = cpu ] && echo 3 || echo 8)
 free=$(df -Pk . | awk 'NR == 2 {print int($4 / 1048576)}')
 [ "$free" -ge "$needed" ] || fail "needs $needed GB of disk, here are $free GB free; free some, \
-or take the small build, 3 GB: make setup TORCH=cpu"
+or take the small build: make setup TORCH=cpu"
 
 bin=.venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK=1
@@ -39,7 +39,7 @@ else
     echo "setup: uv cannot be had, pip takes over, which is slower" >&2
     install="$bin/python -m pip install"
 fi
-echo "setup: installing into .venv (1 GB for TORCH=cpu, 5 GB otherwise)"
+echo "setup: installing into .venv (5 GB; TORCH=cpu takes far less)"
 if [ "${TORCH:-}" = cpu ]; then
     # The small builds have hashes of their own, so these two come by version and everything else by hash.
     entries 'torch|torchvision|triton|nvidia-.*|cuda-.*' requirements.lock | grep -vxFf - requirements.lock > .venv/cpu.lock
@@ -65,4 +65,10 @@ print("<!DOCTYPE html><html><head><meta charset=utf-8><title>Plots</title>{refre
 print(f"<script>{vl_convert.javascript_bundle()}</script></head><body>{{plot_divs}}</body></html>")
 END
 $bin/dvc config --local plots.html_template ../.venv/plots.html
+# DVC keeps experiments as commits, which git refuses without a name; one for this clone, if the user has none yet.
+if git rev-parse --git-dir > /dev/null 2>&1 && ! git config user.email > /dev/null; then
+    git config user.name "$(id -un)"
+    git config user.email "$(id -un)@localhost"
+    echo "setup: git had no user.name and user.email, so this clone now has $(id -un)@localhost"
+fi
 echo "setup: done; next: make demo, or . $bin/activate && dvc repro"
