@@ -67,13 +67,14 @@ def test_adam(params: Params, optimizer: str) -> None:
 def run_schedule(params: Params, steps: int, losses: list[float]) -> list[float]:
     """Learning rate used by each step of a run whose epochs end with these validation losses."""
     weight = nn.Parameter(torch.zeros(1))
-    schedule, used = Schedule(torch.optim.SGD([weight], lr=params.lr), params, steps), []
+    schedule, used = Schedule(torch.optim.SGD([weight], lr=params.lr, momentum=0.9), params, steps), []
     for loss in losses:
         for _ in range(steps):
             used.append(schedule.lr)
             schedule.optimizer.step()
             schedule.after_step()
         schedule.after_epoch(loss)
+        assert schedule.optimizer.param_groups[0]["momentum"] == 0.9  # a schedule moves the learning rate alone
     return used
 
 
