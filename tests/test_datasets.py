@@ -28,14 +28,16 @@ from cifar10.datasets import (
 )
 from cifar10.errors import UserError
 from cifar10.fetch import Source, fetch
+from cifar10.params import Params
+from stages.download import download
 
 BODY = np.random.default_rng(0).bytes(300_000)
 
 
 class Server:
-    """Serves BODY under every path; the first part of the path names the fault: /404/x, /truncated/x, /norange/x ..."""
+    """Serves its bytes under every path; the first part of the path names the fault: /404/x, /truncated/x."""
 
-    def __init__(self) -> None:
+    def __init__(self, served: bytes = BODY) -> None:
         self.requests: list[tuple[str, str | None]] = []
         outer = self
 
@@ -47,7 +49,7 @@ class Server:
                     self.send_error(int(fault))
                     return
                 start = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted and fault != "norange" else 0
-                body = bytes(len(BODY)) if fault == "wrong" else BODY
+                body = bytes(len(served)) if fault == "wrong" else served
                 self.send_response(206 if start else 200)
                 self.send_header("Content-Length", str(len(body) - start))
                 if start:
@@ -234,6 +236,35 @@ def test_jpeg_archive(tmp_path: Path) -> None:
     shades = dataset.train.images[:, 16, 16, 0].astype(int)
     assert np.abs(shades - [0, 5, 10, 20, 25, 30]).max() <= 2  # JPEG rounds
     assert np.abs(dataset.test.images[3, 5, 5].astype(int) - [125, 250, 130]).max() <= 2
+
+
+def test_a_served_archive_and_a_mirror_relative_to_the_main_repository(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, params: Params
+) -> None:
+    picture = io.BytesIO()
+    Image.new("RGB", (32, 32), (9, 9, 9)).save(picture, "JPEG")
+    archive = pack(tmp_path / "archive", {f"top/{part}/cat/0000.jpg": picture.getvalue() for part in ("train", "test")})
+    digest, server = content_digest(archive), Server(archive.read_bytes())
+
+    def verify(path: Path) -> None:
+        if content_digest(path) != digest:
+            raise ValueError("wrong content")
+
+    source = server.source("wrong", "good")._replace(verify=verify)
+    monkeypatch.setitem(SOURCES, "cifar10-jpeg", source)
+    assert load_dataset("cifar10-jpeg", tmp_path / "cache", None).train.images.tolist() == [[[[9] * 3] * 32] * 32]
+    server.server.shutdown()
+    server.server.server_close()
+
+    # A temporary experiment: DVC runs it elsewhere and names the main repository in DVC_ROOT.
+    (tmp_path / "main" / "mirror").mkdir(parents=True)
+    archive.rename(tmp_path / "main" / "mirror" / "archive")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    for name, value in (("DVC_ROOT", "main"), ("DATA_MIRROR", "mirror"), ("XDG_CACHE_HOME", "empty")):
+        monkeypatch.setenv(name, value if name == "DATA_MIRROR" else str(tmp_path / value))
+    download(params)
+    assert np.load("data/test/labels.npy").tolist() == [0]
 
 
 def test_content_digest_sees_names_and_bytes_but_not_the_packing(tmp_path: Path) -> None:
