@@ -1,7 +1,6 @@
 """models/ and data/test → metrics/test.json, the predictions and scores per class in plots/."""
 
 import numpy as np
-import torch
 
 from cifar10.mistakes import confident_mistakes
 from cifar10.model import Net
@@ -20,7 +19,7 @@ def evaluate(params: Params) -> None:
     images, labels = read_split("data/test")
     model = Net(params.execution, dropout=0.0)
     model.load_state_dict(read_weights("models/model.safetensors"))
-    model.to(runtime.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    runtime.place(model)
     logits = predict(model, images, Statistics(facts["mean"], facts["std"]), runtime)
 
     confidence, predicted = (t.numpy() for t in logits.softmax(1).max(1))

@@ -6,7 +6,7 @@ from statistics import median
 import torch
 from safetensors.torch import save
 
-from cifar10.augment import build_augmentation
+from cifar10.augment import FlipAffineHole
 from cifar10.batches import hold_out
 from cifar10.complexity import count_parameters, multiply_adds, receptive_field
 from cifar10.model import Net
@@ -24,7 +24,7 @@ def train_stage(params: Params) -> None:
     facts, classes = read_json("metrics/dataset.json"), read_json("data/classes.json")
     statistics = Statistics(facts["mean"], facts["std"])
     split, validation = hold_out(read_split("data/train"), params.validation_size, params.seed)
-    examples = augmented_examples(build_augmentation(params.augmentation, statistics.mean), split, params.seed)
+    examples = augmented_examples(FlipAffineHole(params.augmentation, statistics.mean), split, params.seed)
     write_figure("plots/samples.png", augmented_samples(*examples, classes))
 
     torch.manual_seed(params.seed)
@@ -33,12 +33,13 @@ def train_stage(params: Params) -> None:
 
     weights = {name: tensor.cpu().contiguous() for name, tensor in model.state_dict().items()}
     # Nothing of the machine, so that equal inputs give equal bytes; one entry, because safetensors sorts no entries.
-    machine = {"device", "precision", "threads", "workers"}
+    machine = {"device", "augment_on", "precision", "threads", "workers"}
     about = {"classes": classes, **statistics._asdict(), "params": params.model_dump(exclude=machine)}
     write_bytes("models/model.safetensors", save(weights, {"cifar10": json.dumps(about)}))
     size = {"parameters": count_parameters(model), "receptive_field": receptive_field(model)}
     write_json("metrics/train.json", history.last() | size | {"multiply_adds": multiply_adds(model)})
-    speed = {"seconds": sum(history.seconds), "images_per_second": median(history.images_per_second)}
+    seconds = {"seconds": sum(history.seconds), "waiting_for_data": history.waiting}
+    speed = seconds | {"images_per_second": median(history.images_per_second)}
     write_json("metrics/run.json", {name: round(value, 1) for name, value in speed.items()} | runtime.describe())
     for name in ("loss", "accuracy"):
         write_csv(f"plots/{name}.csv", ("epoch", "split", name), history.curve(name))

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from cifar10.augment import build_augmentation
-from cifar10.batches import AugmentedBatches, batch_loader, hold_out
+from cifar10.batches import batch_loader, hold_out
 from cifar10.errors import ParamsError
 from cifar10.params import Params
-from cifar10.predict import normalise
+from cifar10.predict import Normalise
 from cifar10.split import Split
+from cifar10.statistics import Statistics
 
 
 @pytest.fixture
@@ -19,12 +19,14 @@ def split() -> Split:
     return Split(images, np.repeat(np.arange(10, dtype=np.uint8), 10))
 
 
-def epochs(params: Params, split: Split, workers: int) -> list[list[tuple[torch.Tensor, torch.Tensor]]]:
-    augment = build_augmentation(params.augmentation, [0.5, 0.5, 0.5])
-    loader, sampler = batch_loader(AugmentedBatches(split, augment, batch_size=32, seed=3), workers)
+def epochs(
+    params: Params, split: Split, workers: int, augment_on: str = "cpu"
+) -> list[list[tuple[torch.Tensor, torch.Tensor]]]:
+    params = params.model_copy(update={"batch_size": 32, "seed": 3, "workers": workers, "augment_on": augment_on})
+    loader, order = batch_loader(split, Statistics([0.5] * 3, [0.25] * 3), params, torch.device("cpu"))
     result = []
     for epoch in range(2):
-        sampler.epoch = epoch
+        order.epoch = epoch
         result.append([(images.clone(), labels.clone()) for images, labels in loader])
     return result
 
@@ -35,6 +37,14 @@ def test_worker_count_changes_nothing(params: Params, split: Split) -> None:
         for found in others:
             assert torch.equal(found[0], expected[0])
             assert torch.equal(found[1], expected[1])
+
+
+def test_device_makes_the_same_batches_to_rounding(params: Params, split: Split) -> None:
+    flat = Split(np.repeat(split.images[:, :1, :1], 32, axis=1).repeat(32, axis=2), split.labels)  # no edges to blur
+    on_cpu, on_device = (epochs(params, flat, 0, where) for where in ("cpu", "device"))
+    for expected, found in zip(chain(*on_cpu), chain(*on_device), strict=True):
+        assert torch.equal(found[0], expected[0])
+        assert torch.equal(found[1], expected[1])
 
 
 def test_each_epoch_holds_every_image_once_in_another_order_and_draw(params: Params, split: Split) -> None:
@@ -72,10 +82,11 @@ def test_hold_out_refuses_sizes_that_leave_a_class_empty(split: Split, size: int
 
 def test_normalise() -> None:
     images = torch.randint(0, 256, (2, 32, 32, 3), dtype=torch.uint8)
-    mean, std = torch.tensor([0.1, 0.5, 0.9]), torch.tensor([0.2, 0.3, 0.4])
-    result = normalise(images, mean, std)
+    mean, std = [0.1, 0.5, 0.9], [0.2, 0.3, 0.4]
+    result = Normalise(Statistics(mean, std), torch.device("cpu"))(images)
     assert result.shape == (2, 3, 32, 32)
     assert result.is_contiguous(memory_format=torch.channels_last)
     expected = (images[1, 4, 5, 2] / 255 - 0.9) / 0.4
     torch.testing.assert_close(result[1, 2, 4, 5], expected)
-    torch.testing.assert_close(result, (images / 255 - mean).div(std).permute(0, 3, 1, 2), rtol=1e-5, atol=1e-5)
+    reference = (images / 255 - torch.tensor(mean)).div(torch.tensor(std)).permute(0, 3, 1, 2)
+    torch.testing.assert_close(result, reference, rtol=1e-5, atol=1e-5)

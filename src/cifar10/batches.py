@@ -1,21 +1,22 @@
-"""From arrays to batches: the validation split, and batches augmented ahead by worker processes."""
+"""From arrays to batches: the validation split, and batches augmented by the CPU or where the images are."""
 
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
-from albumentations import Compose
 from numpy.typing import NDArray
 from sklearn.model_selection import train_test_split
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from cifar10.augment import augment_batch
+from cifar10.augment import FlipAffineHole, augment_batch, augment_on_device, draw
 from cifar10.errors import ParamsError
+from cifar10.params import Params
 from cifar10.split import Split
+from cifar10.statistics import Statistics
 
-Key = tuple[int, int]  # (epoch, step)
+Key = tuple[int, int, NDArray[np.int64]]  # epoch, step, indices of the step's images
 
 # Each use of (seed, epoch) has a last word of its own; none is 0, as SeedSequence takes [a, b] and [a, b, 0] for equal.
 ORDER, DROPOUT, SAMPLES, FIRST_STEP = 1, 2, 3, 4
@@ -36,52 +37,73 @@ def hold_out(split: Split, validation_size: int, seed: int) -> tuple[Split, Spli
     return tuple(Split(split.images[i], split.labels[i]) for i in (np.sort(train), np.sort(validation)))  # type: ignore[return-value]
 
 
-class AugmentedBatches(Dataset[tuple[NDArray[np.uint8], NDArray[np.int64]]]):
-    """Batch (epoch, step): uint8 images (B, 32, 32, 3) and int64 labels (B,).
+class Order(Sampler[Key]):
+    """One epoch's steps over `images` images, in an order drawn from (seed, epoch); set `epoch` before iterating.
 
-    Its order and its draws derive from (seed, epoch, step) alone, so whichever worker makes it, and whenever, it is the
-    same batch. The last step of an epoch holds what is left.
+    The last step holds what is left. Persistent workers follow the epoch, because they are sent the keys.
     """
 
-    def __init__(self, split: Split, augment: Compose, batch_size: int, seed: int) -> None:
-        self.split, self.augment, self.batch_size, self.seed = split, augment, batch_size, seed
-        self.steps = -(-len(split.labels) // batch_size)
+    def __init__(self, images: int, batch_size: int, seed: int) -> None:
+        self.images, self.batch_size, self.seed, self.epoch = images, batch_size, seed, 0
+
+    def __iter__(self) -> Iterator[Key]:
+        order = np.random.default_rng([self.seed, self.epoch, ORDER]).permutation(self.images)
+        for step, start in enumerate(range(0, self.images, self.batch_size)):
+            yield self.epoch, step, order[start : start + self.batch_size]
+
+    def __len__(self) -> int:
+        return -(-self.images // self.batch_size)
+
+
+class AugmentedBatches(Dataset[tuple[NDArray[np.uint8], NDArray[np.int64]]]):
+    """Batch (epoch, step, indices): uint8 images (B, 32, 32, 3) and int64 labels (B,).
+
+    Its draws derive from (seed, epoch, step) alone, so whichever worker makes it, and whenever, it is the same batch.
+    """
+
+    def __init__(self, split: Split, augment: FlipAffineHole, seed: int) -> None:
+        self.split, self.augment, self.seed = split, augment, seed
 
     def __getitem__(self, key: Key) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-        epoch, step = key
-        order = np.random.default_rng([self.seed, epoch, ORDER]).permutation(len(self.split.labels))
-        indices = order[step * self.batch_size : (step + 1) * self.batch_size]
+        epoch, step, indices = key
         images = augment_batch(self.augment, self.split.images[indices], [self.seed, epoch, FIRST_STEP + step])
         return images, self.split.labels[indices].astype(np.int64)
 
 
-class EpochSteps(Sampler[Key]):
-    """The keys of one epoch's batches; set `epoch` before iterating. Persistent workers follow, being sent the keys."""
+class DeviceBatches(Dataset[tuple[Tensor, Tensor]]):
+    """The batches of AugmentedBatches, to rounding, from images that live on the device."""
 
-    def __init__(self, steps: int) -> None:
-        self.epoch, self.steps = 0, steps
+    def __init__(self, split: Split, augment: FlipAffineHole, seed: int, device: torch.device) -> None:
+        self.images, self.labels = (torch.from_numpy(np.array(array)).to(device) for array in split)
+        self.augmentation, self.seed = augment.augmentation, seed
+        self.fill = torch.from_numpy(augment.fill).to(device)
 
-    def __iter__(self) -> Iterator[Key]:
-        return ((self.epoch, step) for step in range(self.steps))
-
-    def __len__(self) -> int:
-        return self.steps
+    def __getitem__(self, key: Key) -> tuple[Tensor, Tensor]:
+        epoch, step, indices = key
+        draws = draw(self.augmentation, len(indices), np.random.default_rng([self.seed, epoch, FIRST_STEP + step]))
+        chosen = torch.from_numpy(indices).to(self.images.device)
+        images = augment_on_device(self.images[chosen], draws, self.augmentation.hole_size, self.fill)
+        return images, self.labels[chosen].long()
 
 
 def batch_loader(
-    batches: AugmentedBatches, workers: int | Literal["auto"]
-) -> tuple[DataLoader[tuple[Tensor, Tensor]], EpochSteps]:
-    """A loader whose workers make whole batches, and the sampler that tells it the epoch."""
+    split: Split, statistics: Statistics, params: Params, device: torch.device
+) -> tuple[DataLoader[tuple[Tensor, Tensor]], Order]:
+    """A loader of whole batches, made ahead by worker processes or on the device, and the order that it follows."""
+    augment = FlipAffineHole(params.augmentation, statistics.mean)
+    order = Order(len(split.labels), params.batch_size, params.seed)
     # auto: one worker keeps up with two cores that train.
-    count = max(1, min(4, torch.get_num_threads() // 2)) if workers == "auto" else workers
-    sampler = EpochSteps(batches.steps)
+    workers = max(1, min(4, torch.get_num_threads() // 2)) if params.workers == "auto" else params.workers
+    batches: Dataset[Any] = AugmentedBatches(split, augment, params.seed)
+    if params.augment_on == "device":
+        batches, workers = DeviceBatches(split, augment, params.seed, device), 0
     loader: DataLoader[Any] = DataLoader(
         batches,
         batch_size=None,  # a key is a batch already
-        sampler=sampler,
-        num_workers=count,
-        persistent_workers=count > 0,
-        prefetch_factor=4 if count else None,
+        sampler=order,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        prefetch_factor=4 if workers else None,
         generator=torch.Generator(),  # or it would draw from the generator that dropout uses, by worker count
     )
-    return loader, sampler
+    return loader, order

@@ -7,9 +7,11 @@ batch statistics are taken over the live positions.
 """
 
 from collections import OrderedDict
+from copy import deepcopy
 from typing import Literal, NamedTuple
 
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from cifar10.params import Execution
 
@@ -92,3 +94,15 @@ def _build(layer: Layer, geometry: Geometry, dropout: float) -> nn.Sequential:
         if dropout > 0:
             modules["dropout"] = nn.Dropout(dropout)
     return nn.Sequential(modules)
+
+
+def folded(model: Net) -> Net:
+    """Copy `model` for evaluation, each BatchNorm folded into the convolution before it: fewer passes over memory."""
+    model = deepcopy(model).eval()
+    for block in model.features.children():
+        bn = getattr(block, "bn", None)
+        if isinstance(bn, nn.BatchNorm2d):
+            last = "pointwise" if hasattr(block, "pointwise") else "conv"
+            setattr(block, last, fuse_conv_bn_eval(getattr(block, last), bn))
+            del block.bn
+    return model

@@ -78,6 +78,7 @@ class Params(Strict):
     plateau: Plateau
     augmentation: Augmentation
     device: Literal["auto", "cpu", "cuda"]
+    augment_on: Literal["cpu", "device"]
     precision: Literal["auto", "bf16", "fp32"]
     threads: AutoOrPositive
     workers: AutoOrCount

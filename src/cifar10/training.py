@@ -2,21 +2,21 @@
 
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from tqdm import tqdm
 
-from cifar10.augment import build_augmentation
-from cifar10.batches import DROPOUT, AugmentedBatches, batch_loader
+from cifar10.batches import DROPOUT, batch_loader
 from cifar10.errors import UserError
+from cifar10.model import Net
 from cifar10.optim import Schedule, build_optimizer
 from cifar10.params import Params
-from cifar10.predict import normalise, predict, score
+from cifar10.predict import Normalise, predict, score
 from cifar10.runtime import Runtime
 from cifar10.split import Split
 from cifar10.statistics import Statistics
@@ -30,6 +30,7 @@ class History:
     lr: list[float] = field(default_factory=list)  # learning rate used by each step
     seconds: list[float] = field(default_factory=list)  # each epoch, validation included
     images_per_second: list[float] = field(default_factory=list)  # each epoch's training, validation left out
+    waiting: float = 0.0  # seconds, of all the epochs, that the training waited for a batch
 
     def last(self) -> dict[str, float]:
         """Loss and accuracy after the last epoch."""
@@ -44,7 +45,7 @@ class History:
 
 
 def train(
-    model: nn.Module, split: Split, validation: Split, statistics: Statistics, params: Params, runtime: Runtime
+    model: Net, split: Split, validation: Split, statistics: Statistics, params: Params, runtime: Runtime
 ) -> History:
     """Train `model` in place on `split`; a row of `epochs` holds epoch, loss and accuracy (0...1) of both splits.
 
@@ -52,21 +53,19 @@ def train(
     from it; the validation's are taken after the epoch on plain images, and left out where nothing is held out.
     UserError where the loss is no longer finite.
     """
-    batches = AugmentedBatches(
-        split, build_augmentation(params.augmentation, statistics.mean), params.batch_size, params.seed
-    )
-    loader, sampler = batch_loader(batches, params.workers)
-    model.to(runtime.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    loader, order = batch_loader(split, statistics, params, runtime.device)
+    runtime.place(model)
+    normalise = Normalise(statistics, runtime.device)
     optimizer = build_optimizer(model, params)
-    schedule = Schedule(optimizer, params, batches.steps)
+    schedule = Schedule(optimizer, params, len(order))
     history = History()
     for epoch in range(params.epochs):
         started = time.perf_counter()
-        sampler.epoch = epoch
+        order.epoch = epoch
         # Dropout: the draws of an epoch depend neither on the epochs before nor on those of a neighbouring seed.
         torch.manual_seed(int(np.random.SeedSequence([params.seed, epoch, DROPOUT]).generate_state(1)[0]))
         with tqdm(loader, desc=f"epoch {epoch + 1}/{params.epochs}", unit="step", leave=False, disable=None) as bar:
-            loss, accuracy = _train_epoch(model, bar, optimizer, schedule, statistics, runtime, history)
+            loss, accuracy = _train_epoch(model, bar, normalise, optimizer, schedule, runtime, history)
         trained = time.perf_counter()
         row = {"epoch": epoch + 1, "train_loss": loss, "train_accuracy": accuracy}
         if len(validation.labels):
@@ -87,22 +86,21 @@ def train(
 
 
 def _train_epoch(
-    model: nn.Module,
-    batches: "tqdm[tuple[Tensor, Tensor]]",
+    model: Net,
+    bar: "tqdm[tuple[Tensor, Tensor]]",
+    normalise: Normalise,
     optimizer: torch.optim.Optimizer,
     schedule: Schedule,
-    statistics: Statistics,
     runtime: Runtime,
     history: History,
 ) -> tuple[float, float]:
     """One pass; mean loss and accuracy over its images."""
     model.train()
-    mean, std = (torch.tensor(values, device=runtime.device) for values in statistics)
     loss_sum, correct, seen = torch.zeros((), device=runtime.device), torch.zeros((), device=runtime.device), 0
-    for images, labels in batches:
+    for images, labels in _timed(bar, history):
         images, labels = images.to(runtime.device), labels.to(runtime.device)
         with runtime.autocast():
-            logits = model(normalise(images, mean, std))
+            logits = model(normalise(images))
         loss = F.cross_entropy(logits.float(), labels)
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -113,12 +111,21 @@ def _train_epoch(
         loss_sum += loss.detach() * len(labels)
         correct += (logits.argmax(1) == labels).sum()
         seen += len(labels)
-        if not batches.disable and batches.n % 20 == 0:
-            speed = seen / max(batches.format_dict["elapsed"], 1e-9)
-            batches.set_postfix_str(
+        if not bar.disable and bar.n % 20 == 0:
+            speed = seen / max(bar.format_dict["elapsed"], 1e-9)
+            bar.set_postfix_str(
                 f"loss {loss_sum.item() / seen:.3f}, accuracy {correct.item() / seen:.3f}, {speed:,.0f} images/s"
             )
     return loss_sum.item() / seen, correct.item() / seen
+
+
+def _timed(batches: Iterable[tuple[Tensor, Tensor]], history: History) -> Iterator[tuple[Tensor, Tensor]]:
+    """The batches; adds the time until each is there to `history.waiting`."""
+    asked = time.perf_counter()
+    for batch in batches:
+        history.waiting += time.perf_counter() - asked
+        yield batch
+        asked = time.perf_counter()
 
 
 def _log(history: History, epochs: int) -> None:
