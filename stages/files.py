@@ -27,7 +27,7 @@ def read_text(path: str) -> str:
 
 def read_json(path: str) -> Any:
     with _explained(path):
-        return json.loads(read_text(path))
+        return json.loads(Path(path).read_text(encoding="utf-8"))
 
 
 def read_split(folder: str) -> Split:

@@ -3,7 +3,8 @@ import torch
 from torch import nn
 
 from cifar10.complexity import count_parameters, multiply_adds, receptive_field
-from cifar10.model import LAYERS, Net
+from cifar10.model import LAYERS, Net, folded
+from cifar10.params import Execution
 
 
 def randomised(net: Net) -> Net:
@@ -77,6 +78,17 @@ def test_lattice_equals_dense() -> None:
     ]
     for expected, found in zip(*gradients, strict=True):
         torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("execution", ["dense", "lattice"])
+def test_folded_is_the_same_function(execution: Execution) -> None:
+    net = randomised(Net(execution, 0.5))
+    before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
+    images = torch.randn(4, 3, 32, 32, dtype=torch.float64)
+    small = folded(net.train())
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in small.modules())
+    torch.testing.assert_close(small(images), net.eval()(images), rtol=0, atol=1e-12)
+    assert all(torch.equal(before[name], tensor) for name, tensor in net.state_dict().items())
 
 
 def test_prediction_does_not_depend_on_the_batch() -> None:
