@@ -1,5 +1,5 @@
 # Each target works as the first command ever typed in a fresh clone: it sets up .venv by itself.
-.PHONY: help setup demo lint test lock
+.PHONY: help setup demo lint test bench lock
 
 BIN := .venv/bin
 
@@ -37,6 +37,9 @@ lint: setup ## ruff and mypy
 
 test: lint ## lint, types and the test suite
 	@$(BIN)/python -m pytest
+
+bench: setup ## speed against a tutorial's training loop, and where the time goes; eight minutes, nothing else running
+	@$(BIN)/python -m benchmarks
 
 lock: setup ## renew both locks within the ranges of pyproject.toml
 	@$(BIN)/uv pip compile $(COMPILE) pyproject.toml -o requirements.lock

@@ -1,0 +1,1 @@
+import stages  # noqa: F401  # puts src/ on sys.path

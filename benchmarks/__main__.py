@@ -1,0 +1,120 @@
+"""make bench: how fast, against the tutorial loop and against the machine. About ten minutes; nothing else should run.
+
+Speed does not depend on what the pictures show, so they are random and the benchmark needs no data. What is compared
+runs interleaved, round by round: the ratio is the median of the rounds' ratios, so that a slow minute hits both.
+"""
+
+import time
+from collections.abc import Callable
+from contextlib import redirect_stdout
+from os import devnull
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+
+from benchmarks.hotspots import hotspots, matmul_flops
+from benchmarks.processes import imports, memory, pipeline
+from benchmarks.tutorial import predict_as_in_a_tutorial, train_as_in_a_tutorial, tutorial_loader
+from cifar10.batches import batch_loader
+from cifar10.complexity import multiply_adds
+from cifar10.model import Net
+from cifar10.params import Params, parse_params
+from cifar10.predict import predict
+from cifar10.runtime import set_up
+from cifar10.split import Split
+from cifar10.statistics import Statistics
+from cifar10.training import History, train
+
+ROUNDS = 5
+STATISTICS = Statistics([0.49, 0.48, 0.45], [0.25, 0.24, 0.26])
+
+
+def pictures(count: int) -> Split:
+    random = np.random.default_rng(0)
+    return Split(random.integers(0, 256, (count, 32, 32, 3), dtype=np.uint8), random.integers(0, 10, count, np.uint8))
+
+
+def timed(call: Callable[[], Any]) -> float:
+    started = time.perf_counter()
+    call()
+    return time.perf_counter() - started
+
+
+def compare(name: str, images: int, ours: Callable[[], float], tutorial: Callable[[], float]) -> float:
+    """Print images per second, medians over the rounds, and the median ratio; the calls return seconds."""
+    ours(), tutorial()  # warm up
+    rounds = [(ours(), tutorial()) for _ in range(ROUNDS)]
+    fast: float = images / median(a for a, _ in rounds)
+    slow: float = images / median(b for _, b in rounds)
+    ratios = sorted(b / a for a, b in rounds)
+    print(f"{name:<28} {fast:>8,.0f} {slow:>10,.0f} {median(ratios):>7.1f}  ({ratios[0]:.1f} to {ratios[-1]:.1f})")
+    return fast
+
+
+def main() -> None:
+    params = parse_params(Path("params.yaml").read_text())
+    runtime = set_up(params)
+    machine = runtime.describe()
+    print(f"{machine['device']}, {machine['instruction_set']}, {runtime.threads} threads, {runtime.precision}\n")
+    split, nothing = pictures(6_400), pictures(0)
+
+    def training(images: Split, epochs: int = 1) -> History:
+        model = Net(params.execution, params.dropout)
+        with Path(devnull).open("w") as null, redirect_stdout(null):
+            return train(model, images, nothing, STATISTICS, params.model_copy(update={"epochs": epochs}), runtime)
+
+    def ours() -> float:
+        history = training(split, epochs=2)  # the second epoch: as all but one of a run
+        waits.append(history.waiting / sum(history.seconds))
+        return history.seconds[-1]
+
+    def one_core(params: Params) -> Callable[[], float]:
+        loader, _ = batch_loader(split, STATISTICS, params.model_copy(update={"workers": 0}), runtime.device)
+        return lambda: timed(lambda: [None for _ in loader])
+
+    waits: list[float] = []
+    slow_loader = tutorial_loader(split, STATISTICS, params.augmentation)
+    print(f"{'images a second':<28} {'ours':>8} {'tutorial':>10} {'ratio':>7}")
+    consumed = compare("train", 6_400, ours, lambda: timed(lambda: train_as_in_a_tutorial(slow_loader)))
+    made = compare(
+        "input (ours: one core)", 6_400, one_core(params), lambda: timed(lambda: [None for _ in slow_loader])
+    )
+    model, floats = Net(params.execution, 0.0), torch.randn(6_400, 3, 32, 32)
+    runtime.place(model)
+    compare(
+        "inference",
+        6_400,
+        lambda: timed(lambda: predict(model, split.images, STATISTICS, runtime)),
+        lambda: timed(lambda: predict_as_in_a_tutorial(floats)),
+    )
+    print(
+        f"\ninput makes {made / consumed:.1f} times what training consumes; training waits {median(waits):.1%} for it"
+    )
+
+    flops, peak = 6 * multiply_adds(model) * consumed, matmul_flops(runtime.precision)
+    print(f"training: {flops / 1e9:,.0f} GFLOP/s of the {peak / 1e9:,.0f} that a large matrix product reaches here")
+    print("\nwhere a step's time goes")
+    for share, name in hotspots(params, runtime):
+        print(f"  {share:>6.1%}  {name}")
+
+    print("\nseconds an epoch, images a second")
+    for images in (10_000, 20_000, 40_000):
+        seconds = median(training(pictures(images)).seconds[0] for _ in range(3))
+        print(f"  {images:>6,} images: {seconds:>5.1f} s, {images / seconds:,.0f} images/s")
+
+    print("\nimport of each stage, seconds above a bare python; heavy libraries that it loads")
+    for name, seconds, libraries in imports():
+        print(f"  {name:<14} {seconds:>5.2f}  {', '.join(libraries)}")
+    print("\ndvc on digits, one epoch, seconds")
+    for name, seconds in pipeline():
+        print(f"  {name:<28} {seconds:>5.1f}")
+    print("\npeak memory with 50,000 training images, MB")
+    for name, megabytes in memory(pictures(50_000), pictures(10_000), STATISTICS):
+        print(f"  {name:<14} {megabytes:>6,.0f}")
+
+
+if __name__ == "__main__":
+    main()

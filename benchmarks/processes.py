@@ -1,0 +1,76 @@
+"""The stages as processes: their imports, their time under DVC, their memory."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import median
+from tempfile import TemporaryDirectory
+
+import numpy as np
+
+from cifar10.split import Split
+from cifar10.statistics import Statistics
+
+STAGES = ("download", "compute_stats", "train", "evaluate")
+HEAVY = ("torch", "torchvision", "albumentations", "sklearn", "matplotlib")
+DVC = str(Path(sys.executable).with_name("dvc"))
+
+
+def run(*command: str, cwd: str = ".") -> float:
+    """Seconds that `command` took."""
+    started = time.perf_counter()
+    subprocess.run(command, cwd=cwd, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return time.perf_counter() - started
+
+
+def set_params(folder: str, **values: str) -> None:
+    path = Path(folder, "params.yaml")
+    text = path.read_text()
+    for key, value in values.items():
+        text = re.sub(rf"(?m)^{key}: \S+", f"{key}: {value}", text)
+    path.write_text(text)
+
+
+def imports() -> Iterator[tuple[str, float, list[str]]]:
+    """Each stage's name, seconds to import it, heavy libraries that it loads."""
+    bare = median(run(sys.executable, "-c", "") for _ in range(5))
+    for stage in STAGES:
+        seconds = median(run(sys.executable, "-c", f"import stages.{stage}") for _ in range(5)) - bare
+        code = f"import sys, stages.{stage}; print([name for name in {HEAVY} if name in sys.modules])"
+        loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+        yield stage, seconds, json.loads(loaded.replace("'", '"'))
+
+
+def pipeline() -> Iterator[tuple[str, float]]:
+    """In a clone: each stage of `dvc repro` on digits, then `dvc repro` with nothing to do, then dvc alone."""
+    with TemporaryDirectory() as folder:
+        run("git", "clone", ".", folder)
+        set_params(folder, dataset="digits", validation_size="200", epochs="1")
+        for stage in STAGES:
+            yield f"dvc repro -s {stage}", run(DVC, "repro", "-s", stage, cwd=folder)
+        yield "dvc repro, nothing to do", median(run(DVC, "repro", cwd=folder) for _ in range(5))
+        Path(folder, "dvc.yaml").write_text("stages: {}\n")
+        yield "dvc repro without any stage", median(run(DVC, "repro", cwd=folder) for _ in range(5))
+
+
+def memory(train: Split, test: Split, statistics: Statistics) -> Iterator[tuple[str, float]]:
+    """Peak resident memory of train and evaluate, in megabytes, on these pictures, one epoch."""
+    with TemporaryDirectory() as folder:
+        run("git", "clone", ".", folder)
+        set_params(folder, epochs="1")
+        for name, split in (("train", train), ("test", test)):
+            Path(folder, "data", name).mkdir(parents=True)
+            for part, array in split._asdict().items():
+                np.save(Path(folder, "data", name, f"{part}.npy"), array)
+        Path(folder, "data/classes.json").write_text(json.dumps([str(label) for label in range(10)]))
+        Path(folder, "metrics/dataset.json").write_text(json.dumps(statistics._asdict()))
+        for stage in ("train", "evaluate"):
+            process = subprocess.Popen([sys.executable, "-m", f"stages.{stage}"], cwd=folder, stdout=subprocess.DEVNULL)
+            _, status, usage = os.wait4(process.pid, 0)
+            assert status == 0, f"{stage} failed"
+            yield stage, usage.ru_maxrss / 1024  # Linux counts in kilobytes

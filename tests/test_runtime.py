@@ -1,0 +1,52 @@
+import platform
+import resource
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from cifar10.errors import ParamsError
+from cifar10.params import Params
+from cifar10.runtime import set_up
+
+
+@pytest.fixture(autouse=True)
+def _as_before() -> Iterator[None]:
+    yield
+    torch.use_deterministic_algorithms(False)
+
+
+def test_auto_is_resolved(params: Params) -> None:
+    runtime = set_up(params)
+    assert runtime.device.type == ("cuda" if torch.cuda.is_available() else "cpu")
+    assert runtime.precision in ("bf16", "fp32")
+    assert set_up(params.model_copy(update={"precision": "fp32"})).precision == "fp32"
+    assert set_up(params.model_copy(update={"threads": 1})).threads == torch.get_num_threads() == 1
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_missing_device_is_named(params: Params) -> None:
+    with pytest.raises(ParamsError, match=r"params.yaml: device: no CUDA device .*\(got 'cuda'\)"):
+        set_up(params.model_copy(update={"device": "cuda"}))
+
+
+def test_deterministic_without_filling_new_tensors(params: Params) -> None:
+    set_up(params.model_copy(update={"device": "cpu"}))
+    assert torch.are_deterministic_algorithms_enabled()
+    # Filled, a new tensor of floats would be NaN throughout; here it holds what was freed.
+    freed = torch.zeros(1 << 20)
+    del freed
+    assert not torch.empty(1 << 20).isnan().all()
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told")
+def test_freed_memory_is_kept(params: Params) -> None:
+    set_up(params.model_copy(update={"device": "cpu"}))
+    faults = []
+    for _ in range(4):
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        tensors = [torch.ones(8 << 20, dtype=torch.uint8) for _ in range(8)]
+        del tensors
+        faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+    # 64 MB are 16,384 pages: touched for the first time once, not at every step.
+    assert max(faults[1:]) < 2_000, faults
