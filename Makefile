@@ -38,7 +38,7 @@ lint: setup ## ruff and mypy
 test: lint ## lint, types and the test suite
 	@$(BIN)/python -m pytest
 
-bench: setup ## speed against a tutorial's training loop, and where the time goes; eight minutes, nothing else running
+bench: setup ## speed against a tutorial's training loop, and where the time goes; ten minutes, nothing else running
 	@$(BIN)/python -m benchmarks
 
 lock: setup ## renew both locks within the ranges of pyproject.toml

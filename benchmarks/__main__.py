@@ -21,7 +21,7 @@ from benchmarks.tutorial import predict_as_in_a_tutorial, train_as_in_a_tutorial
 from cifar10.batches import batch_loader
 from cifar10.complexity import multiply_adds
 from cifar10.model import Net
-from cifar10.params import Params, parse_params
+from cifar10.params import parse_params
 from cifar10.predict import predict
 from cifar10.runtime import set_up
 from cifar10.split import Split
@@ -71,16 +71,13 @@ def main() -> None:
         waits.append(history.waiting / sum(history.seconds))
         return history.seconds[-1]
 
-    def one_core(params: Params) -> Callable[[], float]:
-        loader, _ = batch_loader(split, STATISTICS, params.model_copy(update={"workers": 0}), runtime.device)
-        return lambda: timed(lambda: [None for _ in loader])
-
     waits: list[float] = []
+    loader, _ = batch_loader(split, STATISTICS, params.model_copy(update={"workers": 0}), runtime.device)
     slow_loader = tutorial_loader(split, STATISTICS, params.augmentation)
     print(f"{'images a second':<28} {'ours':>8} {'tutorial':>10} {'ratio':>7}")
     consumed = compare("train", 6_400, ours, lambda: timed(lambda: train_as_in_a_tutorial(slow_loader)))
     made = compare(
-        "input (ours: one core)", 6_400, one_core(params), lambda: timed(lambda: [None for _ in slow_loader])
+        "input (ours: one core)", 6_400, lambda: timed(lambda: list(loader)), lambda: timed(lambda: list(slow_loader))
     )
     model, floats = Net(params.execution, 0.0), torch.randn(6_400, 3, 32, 32)
     runtime.place(model)

@@ -41,9 +41,9 @@ def imports() -> Iterator[tuple[str, float, list[str]]]:
     bare = median(run(sys.executable, "-c", "") for _ in range(5))
     for stage in STAGES:
         seconds = median(run(sys.executable, "-c", f"import stages.{stage}") for _ in range(5)) - bare
-        code = f"import sys, stages.{stage}; print([name for name in {HEAVY} if name in sys.modules])"
+        code = f"import sys, stages.{stage}; print(*(name for name in {HEAVY} if name in sys.modules))"
         loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
-        yield stage, seconds, json.loads(loaded.replace("'", '"'))
+        yield stage, seconds, loaded.split()
 
 
 def pipeline() -> Iterator[tuple[str, float]]:

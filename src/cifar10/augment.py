@@ -25,6 +25,7 @@ cv2.setNumThreads(0)  # an image of 32x32 is no work for a thread pool
 
 SIDE = 32
 CENTRE = (SIDE - 1) / 2
+UNMOVED = np.eye(2, 3)
 
 
 class Draws(NamedTuple):
@@ -69,10 +70,11 @@ class FlipAffineHole(A.ImageOnlyTransform):  # type: ignore[misc]
     def apply_to_images(
         self, images: NDArray[np.uint8], matrices: NDArray[np.float64], corners: NDArray[np.int64], **_: Any
     ) -> NDArray[np.uint8]:
-        result, size = np.empty_like(images), self.augmentation.hole_size
-        for image, matrix, (row, column), out in zip(images, matrices, corners.tolist(), result, strict=True):
-            cv2.warpAffine(image, matrix, (SIDE, SIDE), out, cv2.INTER_LINEAR, cv2.BORDER_REFLECT_101)
-            out[row : row + size, column : column + size] = self.fill
+        result, size = images.copy(), self.augmentation.hole_size
+        for i in np.flatnonzero((matrices != UNMOVED).any(axis=(1, 2))):
+            cv2.warpAffine(images[i], matrices[i], (SIDE, SIDE), result[i], cv2.INTER_LINEAR, cv2.BORDER_REFLECT_101)
+        for image, (row, column) in zip(result, corners.tolist(), strict=True):
+            image[row : row + size, column : column + size] = self.fill
         return result
 
 

@@ -15,7 +15,7 @@ from cifar10.params import Params
 from cifar10.split import Split
 from cifar10.statistics import Statistics
 
-Key = tuple[int, int, NDArray[np.int64]]  # epoch, step, indices of the step's images
+Key = tuple[list[int], NDArray[np.int64]]  # what a step's draws derive from, indices of its images
 
 # Each use of (seed, epoch) has a last word of its own; none is 0, as SeedSequence takes [a, b] and [a, b, 0] for equal.
 ORDER, DROPOUT, SAMPLES, FIRST_STEP = 1, 2, 3, 4
@@ -42,38 +42,38 @@ class Order(Sampler[Key]):
     def __iter__(self) -> Iterator[Key]:
         order = np.random.default_rng([self.seed, self.epoch, ORDER]).permutation(self.images)
         for step, start in enumerate(range(0, self.images, self.batch_size)):
-            yield self.epoch, step, order[start : start + self.batch_size]
+            yield [self.seed, self.epoch, FIRST_STEP + step], order[start : start + self.batch_size]
 
     def __len__(self) -> int:
         return -(-self.images // self.batch_size)
 
 
 class AugmentedBatches(Dataset[tuple[NDArray[np.uint8], NDArray[np.int64]]]):
-    """Batch (epoch, step, indices): uint8 images (B, 32, 32, 3) and int64 labels (B,).
+    """Batch (entropy, indices): uint8 images (B, 32, 32, 3) and int64 labels (B,).
 
-    Its draws derive from (seed, epoch, step) alone, so whichever worker makes it, and whenever, it is the same batch.
+    Its draws derive from its key alone, so whichever worker makes it, and whenever, it is the same batch.
     """
 
-    def __init__(self, split: Split, augment: FlipAffineHole, seed: int) -> None:
-        self.split, self.augment, self.seed = split, augment, seed
+    def __init__(self, split: Split, augment: FlipAffineHole) -> None:
+        self.split, self.augment = split, augment
 
     def __getitem__(self, key: Key) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-        epoch, step, indices = key
-        images = augment_batch(self.augment, self.split.images[indices], [self.seed, epoch, FIRST_STEP + step])
+        entropy, indices = key
+        images = augment_batch(self.augment, self.split.images[indices], entropy)
         return images, self.split.labels[indices].astype(np.int64)
 
 
 class DeviceBatches(Dataset[tuple[Tensor, Tensor]]):
     """The batches of AugmentedBatches, to rounding, from images that live on the device."""
 
-    def __init__(self, split: Split, augment: FlipAffineHole, seed: int, device: torch.device) -> None:
+    def __init__(self, split: Split, augment: FlipAffineHole, device: torch.device) -> None:
         self.images, self.labels = (torch.from_numpy(np.array(array)).to(device) for array in split)
-        self.augmentation, self.seed = augment.augmentation, seed
+        self.augmentation = augment.augmentation
         self.fill = torch.from_numpy(augment.fill).to(device)
 
     def __getitem__(self, key: Key) -> tuple[Tensor, Tensor]:
-        epoch, step, indices = key
-        draws = draw(self.augmentation, len(indices), np.random.default_rng([self.seed, epoch, FIRST_STEP + step]))
+        entropy, indices = key
+        draws = draw(self.augmentation, len(indices), np.random.default_rng(entropy))
         chosen = torch.from_numpy(indices).to(self.images.device)
         images = augment_on_device(self.images[chosen], draws, self.augmentation.hole_size, self.fill)
         return images, self.labels[chosen].long()
@@ -88,9 +88,9 @@ def batch_loader(
     # auto: a batch takes about 1 ms, and a worker takes the core that it runs on from the training: on few cores it
     # gains nothing.
     workers = min(4, torch.get_num_threads() // 4) if params.workers == "auto" else params.workers
-    batches: Dataset[Any] = AugmentedBatches(split, augment, params.seed)
+    batches: Dataset[Any] = AugmentedBatches(split, augment)
     if params.augment_on == "device":
-        batches, workers = DeviceBatches(split, augment, params.seed, device), 0
+        batches, workers = DeviceBatches(split, augment, device), 0
     loader: DataLoader[Any] = DataLoader(
         batches,
         batch_size=None,  # a key is a batch already

@@ -54,7 +54,7 @@ def set_up(params: Params) -> Runtime:
         torch.set_num_threads(params.threads)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic only with this
     torch.use_deterministic_algorithms(True)
-    # By default the line above also writes NaN into every new tensor: a fifth of a step.
+    # By default the line above also has every new tensor filled with NaN, one more pass over the memory of each.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     _keep_freed_memory()
     torch.backends.cudnn.conv.fp32_precision = "ieee"  # type: ignore[attr-defined] # else fp32 on a GPU means TF32, ten bits
