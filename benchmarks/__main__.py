@@ -20,13 +20,14 @@ from benchmarks.processes import imports, memory, pipeline
 from benchmarks.tutorial import predict_as_in_a_tutorial, train_as_in_a_tutorial, tutorial_loader
 from cifar10.batches import batch_loader
 from cifar10.complexity import multiply_adds
+from cifar10.history import History
 from cifar10.model import Net
 from cifar10.params import parse_params
 from cifar10.predict import predict
 from cifar10.runtime import set_up
 from cifar10.split import Split
 from cifar10.statistics import Statistics
-from cifar10.training import History, train
+from cifar10.training import Training, train
 
 ROUNDS = 5
 STATISTICS = Statistics([0.49, 0.48, 0.45], [0.25, 0.24, 0.26])
@@ -64,7 +65,10 @@ def main() -> None:
     def training(images: Split, epochs: int = 1) -> History:
         model = Net(params.execution, params.dropout)
         with Path(devnull).open("w") as null, redirect_stdout(null):
-            return train(model, images, nothing, STATISTICS, params.model_copy(update={"epochs": epochs}), runtime)
+            changed = params.model_copy(update={"epochs": epochs})
+            run = Training(model, images, nothing, STATISTICS, changed, runtime)
+            train(run)
+            return run.history
 
     def ours() -> float:
         history = training(split, epochs=2)  # the second epoch: as all but one of a run

@@ -1,20 +1,31 @@
 """How every stage starts and fails."""
 
+import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
-from cifar10.errors import UserError
+from cifar10.errors import ParamsError, UserError
 from cifar10.params import Params, parse_params
-from stages.files import read_text
+from stages.lifetime import alone
 
 
 def run(stage: Callable[[Params], None]) -> None:
     """Call `stage` with the validated parameters; a UserError becomes one line for each fault, and no traceback."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))  # the shell's codes: 143, 130
     try:
-        stage(parse_params(read_text("params.yaml")))
+        params = parse_params(_params_file())
+        with alone(Path(".dvc/tmp/stage.lock")):
+            stage(params)
     except UserError as error:
         for line in str(error).splitlines():
             print(f"error: {line}", file=sys.stderr)
         sys.exit(error.exit_code)
-    except KeyboardInterrupt:
-        sys.exit(130)  # the shell's code for Ctrl-C
+
+
+def _params_file() -> bytes:
+    try:
+        return Path("params.yaml").read_bytes()
+    except OSError as error:
+        raise ParamsError(f"params.yaml: {error.strerror}; restore it with: git restore params.yaml") from None

@@ -1,15 +1,17 @@
-"""Reading and writing the pipeline's files. A file is complete or absent: it is written aside, then renamed."""
+"""Reading and writing the pipeline's files: complete or as before when written, verified when read."""
 
 import csv
+import hashlib
 import io
 import json
 from collections.abc import Iterable
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from cifar10.atomic import replacing
 from cifar10.errors import UserError
 from cifar10.split import Split
 
@@ -19,10 +21,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from torch import Tensor
 
-
-def read_text(path: str) -> str:
-    with _explained(path):
-        return Path(path).read_text(encoding="utf-8")
+DIGESTS = "sha256.json"
 
 
 def read_json(path: str) -> Any:
@@ -33,6 +32,10 @@ def read_json(path: str) -> Any:
 def read_split(folder: str) -> Split:
     """Memory maps of a split's arrays, nothing is copied; a damaged file is an error."""
     with _explained(folder):
+        digests = json.loads(Path(folder, DIGESTS).read_text())
+        for name in ("images.npy", "labels.npy"):
+            if sha256(Path(folder, name)) != digests.get(name):
+                raise ValueError(f"{name} is damaged, its sha256 is not the one that {DIGESTS} tells")
         images, labels = (np.load(Path(folder, f"{name}.npy"), mmap_mode="r") for name in ("images", "labels"))
         if images.shape != (len(labels), 32, 32, 3) or images.dtype != np.uint8 or labels.dtype != np.uint8:
             raise ValueError(f"images {images.shape} {images.dtype} and labels {labels.shape} {labels.dtype}")
@@ -41,20 +44,35 @@ def read_split(folder: str) -> Split:
 
 def read_weights(path: str) -> "dict[str, Tensor]":
     """The tensors of a safetensors file; imports torch, so only where it is called."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
+    from safetensors import SafetensorError, safe_open
+    from safetensors.torch import save
 
     with _explained(path):
         try:
-            return load_file(path)
+            with safe_open(path, "pt") as file:
+                weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 # no mapping
+                about = json.loads((file.metadata() or {}).get("cifar10", "{}"))
         except SafetensorError as error:
             raise ValueError(error) from None
+        if hashlib.sha256(save(weights)).hexdigest() != about.get("sha256"):
+            raise ValueError("the weights are damaged, their sha256 is not the one in the file's metadata")
+        return weights
 
 
 def write_split(folder: str, split: Split) -> None:
     for name, array in split._asdict().items():
-        with _replacing(f"{folder}/{name}.npy") as file:
+        with replacing(Path(folder, f"{name}.npy"), array.nbytes) as file:
             np.save(file, array)
+    write_json(f"{folder}/{DIGESTS}", {f"{name}.npy": sha256(Path(folder, f"{name}.npy")) for name in split._fields})
+
+
+def write_weights(path: str, weights: "dict[str, Tensor]", about: dict[str, Any]) -> None:
+    """A safetensors file; its metadata hold `about` and the weights' sha256."""
+    from safetensors.torch import save
+
+    # One entry, because safetensors writes several in a random order.
+    metadata = json.dumps(about | {"sha256": hashlib.sha256(save(weights)).hexdigest()})
+    write_bytes(path, save(weights, {"cifar10": metadata}))
 
 
 def write_json(path: str, values: Any) -> None:
@@ -71,28 +89,19 @@ def write_csv(path: str, header: Iterable[str], rows: Iterable[Iterable[object]]
 
 
 def write_figure(path: str, figure: "Figure") -> None:
-    with _replacing(path) as file:
-        figure.savefig(file, format="png", dpi=100)
+    image = io.BytesIO()
+    figure.savefig(image, format="png", dpi=100)
+    write_bytes(path, image.getvalue())
 
 
 def write_bytes(path: str, data: bytes) -> None:
-    with _replacing(path) as file:
+    with replacing(Path(path), len(data)) as file:
         file.write(data)
 
 
-@contextmanager
-def _replacing(path: str) -> "Iterator[IO[bytes]]":
-    target = Path(path)
-    aside = target.with_name(target.name + ".tmp")
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with aside.open("wb") as file:
-            yield file
-        aside.replace(target)
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written: {error.strerror}; the file that was there is intact") from None
-    finally:
-        aside.unlink(missing_ok=True)
+def sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager

@@ -14,6 +14,10 @@ from cifar10.params import Params, parse_params
 torch.set_num_threads(1)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--kills", type=int, default=4, help="how many times test_kills.py kills dvc repro")
+
+
 @pytest.fixture
 def params() -> Params:
     """The committed parameters."""

@@ -1,12 +1,8 @@
 """The whole pipeline through DVC, on a few digits, in a temporary clone whose path holds a space."""
 
-import hashlib
 import json
-import os
 import re
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,55 +10,9 @@ import pytest
 
 from stages.entry import run
 from stages.files import read_split, read_weights
+from tests.clone import Clone
 
-ROOT = Path(__file__).parent.parent
 STAGES = ["download", "compute_stats", "train", "evaluate"]
-TINY = {"dataset": "digits", "validation_size": "50", "epochs": "1", "workers": "0"}
-
-
-class Clone:
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        listing = subprocess.check_output(["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=ROOT, text=True)
-        for name in filter(None, listing.split("\0")):
-            if (ROOT / name).exists():  # not deleted in the working tree
-                (path / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy(ROOT / name, path / name)
-        text = (path / "params.yaml").read_text()
-        for key, value in TINY.items():
-            text = re.sub(rf"(?m)^{key}: \S+", f"{key}: {value}", text)
-        (path / "params.yaml").write_text(text)
-        self.run("git", "init", "-q")
-        self.run("git", "config", "user.email", "test@example.invalid")
-        self.run("git", "config", "user.name", "test")
-        self.run("git", "add", "-A")
-        self.run("git", "commit", "-qm", "clone")
-
-    def run(self, *command: str, code: int = 0) -> str:
-        """Output and errors of a command that must end with this exit code."""
-        environment = {name: value for name, value in os.environ.items() if not name.startswith(("GIT_", "DVC_"))}
-        environment |= {
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-            "XDG_CACHE_HOME": str(self.path.parent / "cache"),
-            "COLUMNS": "500",
-        }
-        done = subprocess.run(command, cwd=self.path, env=environment, text=True, capture_output=True, check=False)
-        output = done.stdout + done.stderr
-        assert done.returncode == code, output
-        return output
-
-    def ran(self, output: str) -> list[str]:
-        return re.findall(r"Running stage '(\w+)'", output)
-
-    def outputs(self) -> dict[str, str]:
-        """md5 of every output but run.json, which tells of the machine and the time."""
-        folders = ("data", "models", "metrics", "plots")
-        files = [path for folder in folders for path in (self.path / folder).rglob("*.*")]
-        return {
-            str(path.relative_to(self.path)): hashlib.md5(path.read_bytes()).hexdigest()
-            for path in files
-            if path.is_file() and path.name not in ("run.json", ".gitignore")
-        }
 
 
 @pytest.fixture
@@ -76,7 +26,7 @@ def clone(reproduced: Clone) -> Clone:
 @pytest.fixture(scope="module")
 def reproduced(tmp_path_factory: pytest.TempPathFactory) -> Clone:
     """A clone in which `dvc repro` has run once and been committed."""
-    clone = Clone(tmp_path_factory.mktemp("a folder") / "with spaces")
+    clone = Clone(tmp_path_factory.mktemp("a folder") / "with spaces", epochs=1)
     assert clone.ran(clone.run("dvc", "repro")) == STAGES
     clone.run("git", "add", "-A")
     clone.run("git", "commit", "-qm", "repro")

@@ -1,16 +1,20 @@
+from pathlib import Path
+from signal import SIGTERM
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-from cifar10.errors import UserError
+from cifar10.checkpoint import Checkpoints
+from cifar10.errors import StoppedError, UserError
+from cifar10.history import History
 from cifar10.model import Net
 from cifar10.params import Params
 from cifar10.runtime import Runtime
 from cifar10.split import Split
 from cifar10.statistics import Statistics
-from cifar10.training import History, train
+from cifar10.training import Training, train
 
 STATISTICS = Statistics([0.5, 0.5, 0.5], [0.25, 0.25, 0.25])
 
@@ -23,13 +27,18 @@ def split() -> Split:
     return Split((noise + 60 * labels[:, None, None, None]).astype(np.uint8), labels)
 
 
-def trained(params: Params, split: Split, **changes: Any) -> tuple[dict[str, torch.Tensor], History]:
+def started(params: Params, split: Split, init_seed: int = 0, **changes: Any) -> Training:
     defaults = {"batch_size": 32, "epochs": 2, "workers": 0, "dropout": 0.1}
     params = Params.model_validate(params.model_dump() | defaults | changes)
-    torch.manual_seed(0)
+    torch.manual_seed(init_seed)
     model = Net(params.execution, params.dropout)
-    history = train(model, split, split, STATISTICS, params, Runtime(torch.device("cpu"), "fp32", 1))
-    return model.state_dict(), history
+    return Training(model, split, split, STATISTICS, params, Runtime(torch.device("cpu"), "fp32", 1))
+
+
+def trained(params: Params, split: Split, **changes: Any) -> tuple[dict[str, torch.Tensor], History]:
+    training = started(params, split, **changes)
+    train(training)
+    return training.model.state_dict(), training.history
 
 
 def test_same_bits_with_any_number_of_workers(params: Params, split: Split) -> None:
@@ -58,6 +67,55 @@ def test_it_learns_and_tells(params: Params, split: Split, capsys: pytest.Captur
     assert [row[0] for row in history.curve("loss") if row[1] == "validation"] == list(range(1, 21))
 
 
-def test_infinite_loss_stops(params: Params, split: Split) -> None:
-    with pytest.raises(UserError, match=r"no longer finite in epoch \d, at lr 1000 .*--set-param lr=100"):
-        trained(params, split, lr=1000.0, weight_decay=1000.0, schedule="step", epochs=5)  # weights grow by 1e6 a step
+def test_infinite_loss_stops_at_its_step(params: Params, split: Split, tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path, "key")
+    # Weights grow by a factor of 1e6 at every step.
+    training = started(params, split, lr=1000.0, weight_decay=1000.0, schedule="step", epochs=5)
+    with pytest.raises(UserError, match=r"no longer finite in epoch 1, step 3, at lr 1000; .*--set-param lr=100") as e:
+        train(training, checkpoints)
+    assert e.value.exit_code == 1
+    assert checkpoints.load() is None  # no state that is not finite is kept
+
+
+def test_weights_that_the_last_step_made_infinite_are_noticed(params: Params, split: Split) -> None:
+    training = started(params, split, batch_size=96, schedule="step", epochs=1)
+    training.validation = Split(split.images[:0], split.labels[:0])
+    for group in training.optimizer.param_groups:
+        group["lr"] = 1e39  # infinite in fp32
+    with pytest.raises(UserError, match=r"no longer finite in epoch 1, step 1,"):
+        train(training)
+    assert training.loss_sum.isfinite()
+
+
+@pytest.mark.parametrize(
+    ("stops", "settings"),
+    [
+        ((1, 3, 5, 6, 8), {}),
+        ((2, 3), {"optimizer": "adam", "lr": 0.01, "schedule": "step", "step": {"step_size": 1, "gamma": 0.5}}),
+        ((6, 7), {"optimizer": "adamw", "lr": 0.01, "schedule": "plateau", "plateau": {"factor": 0.5, "patience": 0}}),
+    ],
+    ids=["sgd", "adam", "adamw"],
+)
+def test_stopped_after_any_step_it_goes_on_with_the_same_bits(
+    params: Params,
+    split: Split,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    stops: tuple[int, ...],
+    settings: dict[str, Any],
+) -> None:
+    expected, history = trained(params, split, epochs=3, **settings)
+    for steps in stops:  # of 9: in the middle of an epoch and at its end
+        checkpoints = Checkpoints(tmp_path / str(steps), "key")
+        asked = iter([0] * (steps - 1))
+        with pytest.raises(StoppedError, match=r"stopped by SIGTERM .* goes on from there") as stop:
+            train(started(params, split, epochs=3, **settings), checkpoints, lambda: next(asked, SIGTERM))  # noqa: B023
+        assert stop.value.exit_code == 143
+        # Another initialisation and two workers: nothing of them may show.
+        resumed = started(params, split, init_seed=5, epochs=3, workers=2 if steps == 5 else 0, **settings)
+        train(resumed, checkpoints)
+        assert "going on after epoch" in capsys.readouterr().out
+        assert len(resumed.history.lr) == 9
+        for name, tensor in resumed.model.state_dict().items():
+            assert torch.equal(tensor, expected[name]), (steps, name)
+        assert (resumed.history.epochs, resumed.history.lr) == (history.epochs, history.lr)

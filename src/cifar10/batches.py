@@ -17,7 +17,7 @@ from cifar10.statistics import Statistics
 
 Key = tuple[list[int], NDArray[np.int64]]  # what a step's draws derive from, indices of its images
 
-# Each use of (seed, epoch) has a last word of its own; none is 0, as SeedSequence takes [a, b] and [a, b, 0] for equal.
+# Each use of (seed, epoch) has a third word of its own; none is 0, as [a, b] and [a, b, 0] seed alike.
 ORDER, DROPOUT, SAMPLES, FIRST_STEP = 1, 2, 3, 4
 
 
@@ -33,16 +33,19 @@ def hold_out(split: Split, validation_size: int, seed: int) -> tuple[Split, Spli
 class Order(Sampler[Key]):
     """One epoch's steps over `images` images, in an order drawn from (seed, epoch); set `epoch` before iterating.
 
-    The last step holds what is left. Persistent workers follow the epoch, because they are sent the keys.
+    The steps before `first_step` are left out, the last one holds what is left. Persistent workers follow the epoch,
+    because they are sent the keys.
     """
 
     def __init__(self, images: int, batch_size: int, seed: int) -> None:
-        self.images, self.batch_size, self.seed, self.epoch = images, batch_size, seed, 0
+        self.images, self.batch_size, self.seed = images, batch_size, seed
+        self.epoch, self.first_step = 0, 0
 
     def __iter__(self) -> Iterator[Key]:
         order = np.random.default_rng([self.seed, self.epoch, ORDER]).permutation(self.images)
-        for step, start in enumerate(range(0, self.images, self.batch_size)):
-            yield [self.seed, self.epoch, FIRST_STEP + step], order[start : start + self.batch_size]
+        for step in range(self.first_step, len(self)):
+            indices = order[step * self.batch_size : (step + 1) * self.batch_size]
+            yield [self.seed, self.epoch, FIRST_STEP + step], indices
 
     def __len__(self) -> int:
         return -(-self.images // self.batch_size)

@@ -1,4 +1,4 @@
-"""The one exception that means: the user can mend this."""
+"""The exceptions that mean: the user can mend this."""
 
 
 class UserError(Exception):
@@ -11,3 +11,11 @@ class ParamsError(UserError):
     """params.yaml is not valid: one line for each thing wrong in it."""
 
     exit_code = 2
+
+
+class StoppedError(UserError):
+    """A signal ended the work, which can be resumed."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code

@@ -1,5 +1,6 @@
-"""The schema of params.yaml: every key, its type and its range, checked before any work."""
+"""The schema of params.yaml, the one place where a key's type, range and meaning stand; checked before any work."""
 
+import math
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal
 
@@ -26,72 +27,124 @@ AutoOrCount = Annotated[int | Literal["auto"], BeforeValidator(lambda v: _auto_o
 
 
 class Strict(BaseModel):
-    """No coercion, no unknown keys, no NaN or infinity, no changes after reading."""
+    """No coercion, no unknown keys, no NaN or infinity, no changes after reading. The line below a key describes it."""
 
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        strict=True, extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
 
 class Step(Strict):
+    """torch.optim.lr_scheduler.StepLR"""
+
     step_size: PositiveInt
+    """epochs between two drops"""
     gamma: Shrink
+    """factor of each drop"""
 
 
 class OneCycle(Strict):
+    """torch.optim.lr_scheduler.OneCycleLR, cosine, updated every step"""
+
     pct_start: Shrink
+    """fraction of the run spent warming up"""
     div_factor: Annotated[float, Field(ge=1, le=1e9)]
+    """lr starts at lr / div_factor"""
     final_div_factor: Annotated[float, Field(ge=1, le=1e9)]
+    """and ends at that start / final_div_factor"""
 
 
 class Plateau(Strict):
+    """torch.optim.lr_scheduler.ReduceLROnPlateau on the validation loss"""
+
     factor: Shrink
+    """factor of each drop"""
     patience: Annotated[int, Field(ge=0, le=10_000)]
+    """epochs without improvement before a drop"""
 
 
 class Augmentation(Strict):
+    """random changes to each training image, drawn anew every epoch"""
+
     flip_p: Probability
+    """probability of a horizontal flip"""
     affine_p: Probability
+    """probability of one random shift, scale and rotation, border reflected"""
     shift: Annotated[float, Field(ge=0, lt=1)]
+    """largest shift, fraction of the image side, rounded to whole pixels"""
     scale: Annotated[float, Field(ge=0, lt=1)]
+    """largest change of size, fraction"""
     rotate: Annotated[float, Field(ge=0, le=180)]
+    """largest rotation, degrees"""
     hole_p: Probability
+    """probability of one square hole, filled with the dataset mean"""
     hole_size: Annotated[int, Field(ge=1, le=32)]
+    """side of the hole, pixels"""
 
 
 class Params(Strict):
-    """params.yaml. The meaning and unit of every key stand there, beside its value."""
-
     dataset: Literal["cifar10", "cifar10-jpeg", "digits"]
+    """cifar10 (original, 170 MB) | cifar10-jpeg (19 MB) | digits (embedded, no download)"""
     validation_size: Annotated[int, Field(ge=0, lt=50_000)]
+    """training images held out for validation, stratified by class; 0 trains on all"""
     seed: Annotated[int, Field(ge=0, lt=2**32)]
+    """every random draw derives from it"""
     execution: Execution
+    """lattice | dense: the same function of the same weights; lattice skips dead positions"""
     dropout: Annotated[float, Field(ge=0, lt=1)]
+    """probability, after every BatchNorm + ReLU"""
     epochs: Annotated[int, Field(ge=1, le=10_000)]
+    """passes over the training images"""
     batch_size: Annotated[int, Field(ge=2, le=50_000)]
+    """images a step"""
     optimizer: Literal["sgd", "adam", "adamw"]
+    """sgd | adam | adamw"""
     lr: Annotated[float, Field(gt=0, le=1000)]
+    """learning rate: the peak for onecycle, the start for step and plateau"""
     momentum: Annotated[float, Field(ge=0, lt=1)]
+    """sgd only"""
     nesterov: bool
+    """sgd only"""
     weight_decay: Annotated[float, Field(ge=0, le=1000)]
+    """L2 penalty (adamw: decoupled), not on BatchNorm"""
     schedule: Literal["step", "onecycle", "plateau"]
+    """step | onecycle | plateau: the group below of that name applies"""
     step: Step
     onecycle: OneCycle
     plateau: Plateau
     augmentation: Augmentation
     device: Literal["auto", "cpu", "cuda"]
+    """auto | cpu | cuda"""
     augment_on: Literal["cpu", "device"]
+    """cpu (by the workers) | device (for GPUs: images and augmentation live there; equal to rounding)"""
     precision: Literal["auto", "bf16", "fp32"]
+    """auto (bf16 where the hardware has it) | bf16 | fp32"""
     threads: AutoOrPositive
+    """auto (one per physical core) | n: PyTorch's CPU threads"""
     workers: AutoOrCount
+    """auto | n: processes that augment ahead; changes the speed, never the result"""
 
     @model_validator(mode="after")
     def _combinations(self) -> "Params":
         faults = []
-        most = TRAINING_IMAGES[self.dataset] - 10
-        if self.validation_size and not 10 <= self.validation_size <= most:
+        images = TRAINING_IMAGES[self.dataset]
+        if self.validation_size and not 10 <= self.validation_size <= images - 10:
             faults.append(
-                f"validation_size: must be 0, or from 10 to {most} for {self.dataset}, so that every class has images "
-                f"in both parts (got {self.validation_size})"
+                f"validation_size: must be 0, or from 10 to {images - 10} for {self.dataset}, so that every class has "
+                f"images in both parts (got {self.validation_size})"
             )
+        elif self.batch_size > images - self.validation_size:
+            faults.append(
+                f"batch_size: must be <= {images - self.validation_size}, the training images of {self.dataset} that "
+                f"validation_size leaves (got {self.batch_size})"
+            )
+        else:
+            steps = self.epochs * math.ceil((images - self.validation_size) / self.batch_size)
+            if self.schedule == "onecycle" and self.onecycle.pct_start * steps <= 1:
+                faults.append(
+                    f"onecycle.pct_start: must be > {1 / steps:g}, so that the warm-up of a run of {steps} steps has "
+                    f"more than one (got {self.onecycle.pct_start})"
+                )
         if self.schedule == "plateau" and self.validation_size == 0:
             faults.append("schedule: plateau watches the validation loss, so validation_size must be > 0 (got 0)")
         if self.optimizer == "sgd" and self.nesterov and self.momentum == 0:
@@ -101,11 +154,16 @@ class Params(Strict):
         return self
 
 
-def parse_params(text: str, source: str = "params.yaml") -> Params:
+# What a machine resolves or does its own way: recorded in metrics/run.json, not in the model.
+MACHINE = {"device", "augment_on", "precision", "threads", "workers"}
+
+
+def parse_params(text: str | bytes, source: str = "params.yaml") -> Params:
     """Parse YAML 1.2, as DVC does (1e-05 is a number, a key given twice an error); ParamsError lists every fault."""
     try:
         values = YAML(typ="safe", pure=True).load(text)
-    except (YAMLError, ValueError) as error:  # ValueError: 2024-99-99 is no date
+    # ValueError: 2024-99-99 is no date, or the bytes are no UTF-8; RecursionError: a thousand brackets.
+    except (YAMLError, ValueError, RecursionError) as error:
         raise ParamsError(f"{source}: not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):
         raise ParamsError(f"{source}: must hold `key: value` lines (got {type(values).__name__})")
@@ -121,7 +179,7 @@ def _describe(error: Any) -> str:
     key, kind = ".".join(map(str, error["loc"])), error["type"]
     if kind == "missing":
         return f"{key}: is missing"
-    if kind == "extra_forbidden":
+    if kind in ("extra_forbidden", "invalid_key"):
         group: Any = Params
         for name in error["loc"][:-1]:
             group = group.model_fields[name].annotation
@@ -132,4 +190,4 @@ def _describe(error: Any) -> str:
     message = error["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
     message = message.replace("greater than or equal to", ">=").replace("less than or equal to", "<=")
     message = message.replace("greater than", ">").replace("less than", "<")
-    return f"{key}: {message} (got {error['input']!r})"
+    return f"{key}: {message} (got {repr(error['input'])[:100]})"

@@ -1,9 +1,11 @@
-"""The training loop."""
+"""The training loop, which can be stopped after any step and goes on from there with the same bits."""
 
 import math
 import time
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict
+from signal import Signals
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,7 +14,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from cifar10.batches import DROPOUT, batch_loader
-from cifar10.errors import UserError
+from cifar10.checkpoint import Checkpoints
+from cifar10.errors import StoppedError, UserError
+from cifar10.history import History
 from cifar10.model import Net
 from cifar10.optim import Schedule, build_optimizer
 from cifar10.params import Params
@@ -22,114 +26,144 @@ from cifar10.split import Split
 from cifar10.statistics import Statistics
 
 
-@dataclass
-class History:
-    """What a training went through."""
+class Training:
+    """A training of `model`, in place, on `split`, and where it stands.
 
-    epochs: list[dict[str, float]] = field(default_factory=list)  # one row an epoch, as `train` says
-    lr: list[float] = field(default_factory=list)  # learning rate used by each step
-    seconds: list[float] = field(default_factory=list)  # each epoch, validation included
-    images_per_second: list[float] = field(default_factory=list)  # each epoch's training, validation left out
-    waiting: float = 0.0  # seconds, of all the epochs, that the training waited for a batch
-
-    def last(self) -> dict[str, float]:
-        """Loss and accuracy after the last epoch."""
-        return {name: value for name, value in self.epochs[-1].items() if name != "epoch"}
-
-    def curve(self, name: str) -> Iterator[tuple[float, str, float]]:
-        """Rows (epoch, split, value) of the "loss" or the "accuracy"."""
-        for split in ("train", "validation"):
-            yield from (
-                (row["epoch"], split, row[f"{split}_{name}"]) for row in self.epochs if f"{split}_{name}" in row
-            )
-
-
-def train(
-    model: Net, split: Split, validation: Split, statistics: Statistics, params: Params, runtime: Runtime
-) -> History:
-    """Train `model` in place on `split`; a row of `epochs` holds epoch, loss and accuracy (0...1) of both splits.
-
-    The training loss and accuracy are means over the epoch's augmented images, each taken before the step that learns
-    from it; the validation's are taken after the epoch on plain images, and left out where nothing is held out.
-    UserError where the loss is no longer finite.
+    A row of `history.epochs` holds epoch, loss and accuracy (0...1) of both splits. The training loss and accuracy are
+    means over the epoch's augmented images, each taken before the step that learns from it; the validation's are taken
+    after the epoch on plain images, and left out where nothing is held out.
     """
-    loader, order = batch_loader(split, statistics, params, runtime.device)
-    runtime.place(model)
-    normalise = Normalise(statistics, runtime.device)
-    optimizer = build_optimizer(model, params)
-    schedule = Schedule(optimizer, params, len(order))
-    history = History()
-    for epoch in range(params.epochs):
-        started = time.perf_counter()
-        order.epoch = epoch
-        # Dropout: the draws of an epoch depend neither on the epochs before nor on those of a neighbouring seed.
-        torch.manual_seed(int(np.random.SeedSequence([params.seed, epoch, DROPOUT]).generate_state(1)[0]))
-        with tqdm(loader, desc=f"epoch {epoch + 1}/{params.epochs}", unit="step", leave=False, disable=None) as bar:
-            loss, accuracy = _train_epoch(model, bar, normalise, optimizer, schedule, runtime, history)
-        trained = time.perf_counter()
-        row = {"epoch": epoch + 1, "train_loss": loss, "train_accuracy": accuracy}
-        if len(validation.labels):
-            held_out = score(predict(model, validation.images, statistics, runtime), validation.labels)
-            row |= {"validation_loss": held_out.loss, "validation_accuracy": held_out.accuracy}
-        weights = (parameter.sum().item() for parameter in model.parameters())
-        if not all(map(math.isfinite, (*row.values(), *weights))):
-            raise UserError(
-                f"train: the loss is no longer finite in epoch {epoch + 1}, at lr {history.lr[-1]:g} ({row}); "
-                f"try a smaller one: dvc exp run --set-param lr={params.lr / 10:g}"
-            )
-        schedule.after_epoch(row.get("validation_loss"))
-        history.epochs.append(row)
-        history.seconds.append(time.perf_counter() - started)
-        history.images_per_second.append(len(split.labels) / (trained - started))
-        _log(history, params.epochs)
-    return history
 
+    def __init__(
+        self, model: Net, split: Split, validation: Split, statistics: Statistics, params: Params, runtime: Runtime
+    ) -> None:
+        self.model, self.validation, self.statistics = model, validation, statistics
+        self.params, self.runtime = params, runtime
+        self.loader, self.order = batch_loader(split, statistics, params, runtime.device)
+        runtime.place(model)
+        self.normalise = Normalise(statistics, runtime.device)
+        self.optimizer = build_optimizer(model, params)
+        self.schedule = Schedule(self.optimizer, params, len(self.order))
+        self.history = History()
+        self.epoch = 0  # epochs finished
+        self._begin_epoch()
 
-def _train_epoch(
-    model: Net,
-    bar: "tqdm[tuple[Tensor, Tensor]]",
-    normalise: Normalise,
-    optimizer: torch.optim.Optimizer,
-    schedule: Schedule,
-    runtime: Runtime,
-    history: History,
-) -> tuple[float, float]:
-    """One pass; mean loss and accuracy over its images."""
-    model.train()
-    loss_sum, correct, seen = torch.zeros((), device=runtime.device), torch.zeros((), device=runtime.device), 0
-    for images, labels in _timed(bar, history):
-        images, labels = images.to(runtime.device), labels.to(runtime.device)
-        with runtime.autocast():
-            logits = model(normalise(images))
-        loss = F.cross_entropy(logits.float(), labels)
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        history.lr.append(schedule.lr)
-        optimizer.step()
-        schedule.after_step()
+    def _begin_epoch(self) -> None:
+        self.step = 0  # steps finished of the epoch under way
+        self.seconds = 0.0  # spent on them
         # Summed on the device and read seldom: reading waits for the device.
-        loss_sum += loss.detach() * len(labels)
-        correct += (logits.argmax(1) == labels).sum()
-        seen += len(labels)
-        if not bar.disable and bar.n % 20 == 0:
-            speed = seen / max(bar.format_dict["elapsed"], 1e-9)
-            bar.set_postfix_str(
-                f"loss {loss_sum.item() / seen:.3f}, accuracy {correct.item() / seen:.3f}, {speed:,.0f} images/s"
-            )
-    return loss_sum.item() / seen, correct.item() / seen
+        self.loss_sum, self.correct = (torch.zeros((), device=self.runtime.device) for _ in range(2))
 
+    def state(self) -> dict[str, Any]:
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.scheduler.state_dict(),
+            "history": asdict(self.history),
+            "progress": {name: getattr(self, name) for name in ("epoch", "step", "seconds", "loss_sum", "correct")},
+        }
 
-def _timed(batches: Iterable[tuple[Tensor, Tensor]], history: History) -> Iterator[tuple[Tensor, Tensor]]:
-    """The batches; adds the time until each is there to `history.waiting`."""
-    asked = time.perf_counter()
-    for batch in batches:
-        history.waiting += time.perf_counter() - asked
-        yield batch
+    def restore(self, state: dict[str, Any]) -> None:
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.scheduler.load_state_dict(state["schedule"])
+        self.history = History(**state["history"])
+        for name, value in state["progress"].items():
+            setattr(self, name, value.to(self.runtime.device) if isinstance(value, Tensor) else value)
+
+    def run_epoch(self, stop: Callable[[], int]) -> bool:
+        """Finish the epoch under way; False where `stop` has asked to leave it after a step."""
+        started = time.perf_counter()
+        self.order.epoch, self.order.first_step = self.epoch, self.step
+        title = f"epoch {self.epoch + 1}/{self.params.epochs}"
+        self.model.train()
+        with tqdm(
+            self.loader, title, len(self.order), initial=self.step, unit="step", leave=False, disable=None
+        ) as bar:
+            for images, labels in self._timed(bar):
+                self._train_step(images, labels)
+                if not bar.disable and self.step % 20 == 0:
+                    bar.set_postfix_str("loss {:.3f}, accuracy {:.3f}".format(*self._means()))
+                if stop() and self.step < len(self.order):
+                    self.seconds += time.perf_counter() - started
+                    return False
+        loss, accuracy = self._means()
+        trained = self.seconds + time.perf_counter() - started
+        row = {"epoch": self.epoch + 1, "train_loss": loss, "train_accuracy": accuracy}
+        if len(self.validation.labels):
+            logits = predict(self.model, self.validation.images, self.statistics, self.runtime)
+            held_out = score(logits, self.validation.labels)
+            row |= {"validation_loss": held_out.loss, "validation_accuracy": held_out.accuracy}
+        weights = (parameter.sum().item() for parameter in self.model.parameters())
+        if not all(map(math.isfinite, (*row.values(), *weights))):
+            raise self._diverged()
+        self.schedule.after_epoch(row.get("validation_loss"))
+        self.history.epochs.append(row)
+        self.history.seconds.append(self.seconds + time.perf_counter() - started)
+        self.history.images_per_second.append(self.order.images / trained)
+        self.epoch += 1
+        self._begin_epoch()
+        return True
+
+    def _train_step(self, images: Tensor, labels: Tensor) -> None:
+        # Dropout: its draws, too, depend on seed, epoch and step alone.
+        entropy = [self.params.seed, self.epoch, DROPOUT, self.step]
+        torch.manual_seed(int(np.random.SeedSequence(entropy).generate_state(1)[0]))
+        images, labels = images.to(self.runtime.device), labels.to(self.runtime.device)
+        with self.runtime.autocast():
+            logits = self.model(self.normalise(images))
+        loss = F.cross_entropy(logits.float(), labels)
+        self.loss_sum += loss.detach() * len(labels)
+        self.correct += (logits.argmax(1) == labels).sum()
+        self.step += 1
+        # On a GPU every 50th step is looked at: once not finite, the sum stays so.
+        if (self.runtime.device.type == "cpu" or self.step % 50 == 0) and not self.loss_sum.isfinite():
+            raise self._diverged()
+        self.optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.history.lr.append(self.schedule.lr)
+        self.optimizer.step()
+        self.schedule.after_step()
+
+    def _means(self) -> tuple[float, float]:
+        """Loss and accuracy of the epoch's steps so far."""
+        seen = min(self.step * self.order.batch_size, self.order.images)
+        return self.loss_sum.item() / seen, self.correct.item() / seen
+
+    def _timed(self, batches: Iterable[tuple[Tensor, Tensor]]) -> Iterator[tuple[Tensor, Tensor]]:
+        """The batches; adds the time until each is there to `history.waiting`."""
         asked = time.perf_counter()
+        for batch in batches:
+            self.history.waiting += time.perf_counter() - asked
+            yield batch
+            asked = time.perf_counter()
+
+    def _diverged(self) -> UserError:
+        return UserError(
+            f"train: the loss is no longer finite in epoch {self.epoch + 1}, step {self.step}, at lr "
+            f"{self.schedule.lr:g}; nothing was written; try a smaller one: dvc exp run --set-param "
+            f"lr={self.params.lr / 10:g}"
+        )
 
 
-def _log(history: History, epochs: int) -> None:
-    """One line an epoch, on the terminal above the bar and in a log file alike."""
-    values = ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in history.last().items())
-    speed = f"{history.images_per_second[-1]:,.0f} images/s, {history.seconds[-1]:.1f} s"
-    print(f"epoch {len(history.epochs):>2}/{epochs}: {values}, {speed}", flush=True)
+def train(training: Training, checkpoints: Checkpoints | None = None, stop: Callable[[], int] = lambda: 0) -> None:
+    """Run `training` to its end, from where `checkpoints` left it; each epoch is saved.
+
+    UserError where the loss is no longer finite. Where `stop` returns the number of a signal, the step under way is
+    finished and saved, and StoppedError is raised.
+    """
+    if checkpoints and (state := checkpoints.load()):
+        training.restore(state)
+        print(f"going on after epoch {training.epoch}, step {training.step} of the next", flush=True)
+    while training.epoch < training.params.epochs:
+        finished = training.run_epoch(stop)
+        if checkpoints:
+            checkpoints.save(training.state())
+        if finished:
+            print(training.history.line(training.params.epochs), flush=True)
+        if number := stop():
+            raise StoppedError(
+                f"train: stopped by {Signals(number).name} after epoch {training.epoch}, step {training.step} of the "
+                "next, and saved; the same command goes on from there",
+                128 + number,
+            )

@@ -1,0 +1,47 @@
+"""Files that are complete or as they were before, whatever happens while they are written."""
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from cifar10.errors import UserError
+
+
+@contextmanager
+def replacing(target: Path, size: int) -> Iterator[IO[bytes]]:
+    """A file to write `size` bytes to, which takes the place of `target` at the end, safely on the disk.
+
+    UserError where that fails: what was needed, what is free.
+    """
+    aside = target.with_name(target.name + ".tmp")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with aside.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(target)
+        folder = os.open(target.parent, os.O_RDONLY)
+        os.fsync(folder)  # the new name as well
+        os.close(folder)
+    except OSError as error:
+        raise UserError(
+            f"{target}: cannot be written: {error.strerror}; {_megabytes(size)} needed, {free_space(target)} free; "
+            "what was there before is intact"
+        ) from None
+    finally:
+        if aside.exists():
+            aside.unlink()
+
+
+def free_space(path: Path) -> str:
+    """Free space where `path` is, or would be."""
+    folder = next(parent for parent in [path, *path.absolute().parents] if parent.is_dir())
+    return _megabytes(shutil.disk_usage(folder).free)
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:,.1f} MB"

@@ -1,0 +1,61 @@
+"""Checkpoints: a training's states on disk, the two newest, used again only if whole and of that very training."""
+
+import hashlib
+import io
+import shutil
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from cifar10.atomic import replacing
+
+DIGEST = hashlib.sha256().digest_size
+
+
+class Checkpoints:
+    """The states of the training that `key` identifies, in `folder`: 000001.pt, 000002.pt, ...
+
+    A file is the sha256 of what follows (torch.load would not notice a flipped bit), then what torch.save wrote.
+    """
+
+    def __init__(self, folder: Path, key: str) -> None:
+        self.folder, self.key = folder, key
+
+    def save(self, state: dict[str, Any]) -> None:
+        """Keep `state`, and the one before it; UserError where the disk does not take it, the older ones intact."""
+        buffer = io.BytesIO()
+        torch.save({"key": self.key, "state": state}, buffer)
+        content = buffer.getvalue()
+        number = int(self._files()[-1].stem) + 1 if self._files() else 1
+        with replacing(self.folder / f"{number:06}.pt", DIGEST + len(content)) as file:
+            file.write(hashlib.sha256(content).digest() + content)
+        for old in self._files()[:-2]:
+            old.unlink()
+
+    def load(self) -> dict[str, Any] | None:
+        """The newest good state, its tensors on the CPU; None if there is none. A bad one is named and deleted."""
+        for path in reversed(self._files()):
+            try:
+                return self._read(path)
+            except ValueError as error:
+                print(f"warning: {path}: {error}; it is not used", file=sys.stderr)
+                path.unlink()
+        return None
+
+    def remove(self) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _files(self) -> list[Path]:
+        return sorted(self.folder.glob("*.pt"))
+
+    def _read(self, path: Path) -> dict[str, Any]:
+        whole = path.read_bytes()
+        if hashlib.sha256(whole[DIGEST:]).digest() != whole[:DIGEST]:
+            raise ValueError("the checkpoint is damaged")
+        content = torch.load(io.BytesIO(whole[DIGEST:]), map_location="cpu", weights_only=True)
+        if content["key"] != self.key:
+            raise ValueError("the checkpoint is of other parameters, data or code")
+        state: dict[str, Any] = content["state"]
+        return state

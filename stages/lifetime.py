@@ -1,0 +1,66 @@
+"""How long a stage's process lives: no longer than DVC, until a signal, and alone in its place."""
+
+import ctypes
+import os
+import platform
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from filelock import FileLock, Timeout
+
+from cifar10.atomic import free_space
+from cifar10.errors import UserError
+
+
+def end_with_dvc() -> None:
+    """End this process, by SIGTERM, when the one that started it has died; on Linux only.
+
+    DVC does not pass on the signals that end it, and its stage would run on, beside the one that the next DVC starts.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C during the imports ends them, without a traceback
+    if platform.system() == "Linux":
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
+
+
+@contextmanager
+def noted_signals() -> Iterator[Callable[[], int]]:
+    """The number of the SIGTERM or SIGINT that has come, or 0: noted, so that work can end where it can be resumed.
+
+    A second one ends the process at once.
+    """
+    noted: list[int] = []
+
+    def note(number: int, _: FrameType | None) -> None:
+        if noted:
+            raise SystemExit(128 + number)
+        noted.append(number)
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield lambda: noted[0] if noted else 0
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@contextmanager
+def alone(lock: Path) -> Iterator[None]:
+    """Hold `lock`, for as long as this process lives at most; UserError names the process that holds it already."""
+    guard = FileLock(lock, timeout=10)  # a process that is just ending gets the time to
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        guard.acquire()
+        lock.write_text(str(os.getpid()))
+    except Timeout:
+        holder = lock.read_text()
+        raise UserError(f"{lock}: process {holder} is at work here; wait for it, or end it: kill {holder}") from None
+    except OSError as error:
+        raise UserError(f"{lock}: cannot be written: {error.strerror}; {free_space(lock)} free") from None
+    try:
+        yield
+    finally:
+        guard.release()
