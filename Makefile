@@ -1,5 +1,5 @@
 # Each target works as the first command ever typed in a fresh clone: it sets up .venv by itself.
-.PHONY: help setup demo lint test bench lock
+.PHONY: help setup demo lint test kills verify audit bench lock
 
 BIN := .venv/bin
 
@@ -37,6 +37,15 @@ lint: setup ## ruff and mypy
 
 test: lint ## lint, types and the test suite
 	@$(BIN)/python -m pytest
+
+kills: setup ## kill dvc and its stages at 200 moments, compare every byte; about an hour
+	@$(BIN)/python -m pytest -n 0 tests/test_kills.py --kills 200
+
+verify: setup ## run what dvc.lock tells of anew, elsewhere, and compare every output; as long as dvc repro takes
+	@$(BIN)/python -m stages.verify
+
+audit: setup ## look the locked versions up in the database of known vulnerabilities
+	@$(BIN)/uvx pip-audit --disable-pip --require-hashes -r requirements.lock -r requirements-dev.lock
 
 bench: setup ## speed against a tutorial's training loop, and where the time goes; ten minutes, nothing else running
 	@$(BIN)/python -m benchmarks

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cifar10.atomic import replacing
+from cifar10.disk import file_digest, replacing
 from cifar10.errors import UserError
 from cifar10.split import Split
 
@@ -34,7 +34,7 @@ def read_split(folder: str) -> Split:
     with _explained(folder):
         digests = json.loads(Path(folder, DIGESTS).read_text())
         for name in ("images.npy", "labels.npy"):
-            if sha256(Path(folder, name)) != digests.get(name):
+            if file_digest(Path(folder, name)) != digests.get(name):
                 raise ValueError(f"{name} is damaged, its sha256 is not the one that {DIGESTS} tells")
         images, labels = (np.load(Path(folder, f"{name}.npy"), mmap_mode="r") for name in ("images", "labels"))
         if images.shape != (len(labels), 32, 32, 3) or images.dtype != np.uint8 or labels.dtype != np.uint8:
@@ -63,7 +63,9 @@ def write_split(folder: str, split: Split) -> None:
     for name, array in split._asdict().items():
         with replacing(Path(folder, f"{name}.npy"), array.nbytes) as file:
             np.save(file, array)
-    write_json(f"{folder}/{DIGESTS}", {f"{name}.npy": sha256(Path(folder, f"{name}.npy")) for name in split._fields})
+    write_json(
+        f"{folder}/{DIGESTS}", {f"{name}.npy": file_digest(Path(folder, f"{name}.npy")) for name in split._fields}
+    )
 
 
 def write_weights(path: str, weights: "dict[str, Tensor]", about: dict[str, Any]) -> None:
@@ -97,11 +99,6 @@ def write_figure(path: str, figure: "Figure") -> None:
 def write_bytes(path: str, data: bytes) -> None:
     with replacing(Path(path), len(data)) as file:
         file.write(data)
-
-
-def sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager

@@ -11,7 +11,7 @@ from types import FrameType
 
 from filelock import FileLock, Timeout
 
-from cifar10.atomic import free_space
+from cifar10.disk import free_space
 from cifar10.errors import UserError
 
 

@@ -20,12 +20,12 @@ from PIL import Image
 from cifar10.datasets import (
     SOURCES,
     content_digest,
-    file_digest,
     load_dataset,
     read_cifar10,
     read_cifar10_jpeg,
     read_digits,
 )
+from cifar10.disk import file_digest
 from cifar10.errors import UserError
 from cifar10.fetch import Source, fetch
 from cifar10.params import Params

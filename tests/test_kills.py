@@ -57,16 +57,17 @@ def forked(clone: Clone, stage: str) -> BaseProcess:
 
 def test_a_stage_killed_anywhere_ends_with_the_same_bytes(tmp_path: Path) -> None:
     random, seconds, kills = np.random.default_rng(0), {}, Counter[str]()
-    undisturbed = Clone(tmp_path / "undisturbed", epochs=3)
+    undisturbed = Clone(tmp_path / "undisturbed", epochs=2)
     for stage in STAGES:
         started, process = time.monotonic(), forked(undisturbed, stage)
         process.join()
         assert process.exitcode == 0
         seconds[stage] = time.monotonic() - started
-    for number in range(3):
-        clone = Clone(tmp_path / str(number) / "killed", epochs=3)
+    for number in range(2):
+        clone = Clone(tmp_path / str(number) / "killed", epochs=2)
         for stage in STAGES:
-            for _ in range(4 if stage == "train" else 2):
+            wanted = kills[stage] + (4 if stage == "train" else 2)
+            while kills[stage] < wanted:
                 process, how = forked(clone, stage), (SIGKILL, SIGTERM, SIGINT)[random.integers(3)]
                 time.sleep(random.uniform(0, seconds[stage]))
                 os.kill(process.pid or 0, how)
@@ -81,8 +82,7 @@ def test_a_stage_killed_anywhere_ends_with_the_same_bytes(tmp_path: Path) -> Non
         assert "Traceback" not in log
         assert not list((clone.path / "checkpoints").glob("*"))
     assert "going on after epoch" in log
-    assert kills.total() >= 20
-    assert min(kills[stage] for stage in STAGES) >= 2
+    assert kills == {"download": 4, "compute_stats": 4, "train": 8, "evaluate": 4}
 
 
 def start(clone: Clone) -> "subprocess.Popen[str]":

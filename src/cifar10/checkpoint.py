@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from cifar10.atomic import replacing
+from cifar10.disk import replacing
 
 DIGEST = hashlib.sha256().digest_size
 

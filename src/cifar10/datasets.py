@@ -2,16 +2,18 @@
 
 import hashlib
 import io
+import pickle
 import tarfile
 import tempfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
 
+from cifar10.disk import file_digest
 from cifar10.fetch import Source, fetch
 from cifar10.split import Split
 
@@ -31,15 +33,35 @@ def load_dataset(name: str, cache: Path, mirror: str | None) -> Dataset:
 
 
 def read_cifar10(archive: Path, cache: Path) -> Dataset:
-    """The original archive, already verified, unpacked in `cache` and read with torchvision."""
+    """The original archive, already verified, unpacked in `cache` and read with torchvision.
+
+    torchvision unpickles whatever it is given, so that each member is first seen to hold arrays and plain values only.
+    """
     from torchvision.datasets import CIFAR10  # imports torch: only here
 
+    for name, data in _members(archive, largest=40_000_000):
+        if not name.endswith((".html", ".txt")):
+            ArraysOnly(io.BytesIO(data), encoding="latin1").load()
     with tempfile.TemporaryDirectory(dir=cache) as folder:
         with tarfile.open(archive) as tar:
             tar.extractall(folder, filter="data")  # torchvision's own unpacking filters nothing
         train, test = CIFAR10(folder, train=True), CIFAR10(folder, train=False)
     splits = [Split(np.asarray(split.data), np.asarray(split.targets, dtype=np.uint8)) for split in (train, test)]
     return Dataset(splits[0], splits[1], list(train.classes))
+
+
+class ArraysOnly(pickle.Unpickler):
+    """Refuses, with ValueError, whatever is no numpy array, number, string, list or dictionary."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module.replace("numpy._core", "numpy.core"), name) not in (
+            ("numpy", "dtype"),
+            ("numpy", "ndarray"),
+            ("numpy.core.multiarray", "_reconstruct"),
+            ("_codecs", "encode"),  # how Python 3 writes an array's bytes in the old protocol
+        ):
+            raise ValueError(f"holds {module}.{name}, which is no array")
+        return super().find_class(module, name)
 
 
 def read_cifar10_jpeg(archive: Path) -> Dataset:
@@ -73,26 +95,20 @@ def read_digits() -> Dataset:
     return Dataset(Split(train_images, train_labels), Split(test_images, test_labels), names)
 
 
-def file_digest(path: Path) -> str:
-    """sha256 of a file's bytes."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def content_digest(path: Path) -> str:
     """sha256 of the names and contents of a tar.gz's files, whatever their order and however they are compressed."""
     lines = [f"{name}\0{hashlib.sha256(data).hexdigest()}\n" for name, data in _members(path)]
     return hashlib.sha256("".join(sorted(lines)).encode()).hexdigest()
 
 
-def _members(path: Path) -> Iterator[tuple[str, bytes]]:
+def _members(path: Path, largest: int = 1_000_000) -> Iterator[tuple[str, bytes]]:
     """Name below the top folder and content of each file, in memory: nothing is ever unpacked to disk."""
     try:
         with tarfile.open(path, "r:gz") as archive:
             for member in archive:
                 if member.isdir():
                     continue
-                if not member.isfile() or member.size > 1_000_000:
+                if not member.isfile() or member.size > largest:
                     raise ValueError(f"holds {member.name}, which is no small plain file")
                 data = archive.extractfile(member)
                 assert data is not None  # a plain file

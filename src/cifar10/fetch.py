@@ -1,8 +1,10 @@
 """Get one file from the first address that has it, resumed and verified."""
 
+import os
 import shutil
 import sys
 from collections.abc import Callable, Sequence
+from errno import ENOSPC
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,6 +12,7 @@ import requests
 from filelock import FileLock
 from tqdm import tqdm
 
+from cifar10.disk import free_space
 from cifar10.errors import UserError
 
 HEADERS = {"User-Agent": "cifar10-dvc-pipeline (python-requests)", "Accept-Encoding": "identity"}
@@ -35,9 +38,9 @@ def fetch(source: Source, cache: Path, mirror: str | None) -> Path:
         with FileLock(cache / f"{source.filename}.lock"):  # one download, however many processes want it
             return _first(source, addresses, cache)
     except OSError as error:
-        free = f", {shutil.disk_usage(cache).free // 1_000_000} MB free" if cache.exists() else ""
         raise UserError(
-            f"{cache}: {error.strerror or error}{free}; free some space or name another folder: XDG_CACHE_HOME=/folder"
+            f"{cache}: {error.strerror or error}, {free_space(cache)} free; free some space or name another folder: "
+            "XDG_CACHE_HOME=/folder"
         ) from None
 
 
@@ -108,7 +111,10 @@ def _download(url: str, part: Path) -> None:
         resume = response.status_code == 206 and response.headers.get("Content-Range", "").startswith(f"bytes {have}-")
         if response.status_code == 206 and not resume:
             raise requests.RequestException("answered with another range than asked for")
-        length = int(response.headers.get("Content-Length", 0)) + (have if resume else 0)
+        missing = int(response.headers.get("Content-Length", 0))
+        if missing > shutil.disk_usage(part.parent).free:
+            raise OSError(ENOSPC, f"{os.strerror(ENOSPC)}, {missing / 1e6:,.1f} MB needed")
+        length = missing + (have if resume else 0)
         with (
             part.open("ab" if resume else "wb") as file,
             tqdm(

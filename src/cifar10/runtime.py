@@ -5,6 +5,7 @@ import os
 import platform
 from contextlib import AbstractContextManager
 from importlib.metadata import version
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -34,6 +35,8 @@ class Runtime(NamedTuple):
         cuda = self.device.type == "cuda"
         return {
             "device": torch.cuda.get_device_name() if cuda else "cpu",
+            "processor": _processor(),
+            "system": f"{platform.system()} {platform.machine()}",
             "instruction_set": torch.backends.cpu.get_cpu_capability(),
             "precision": self.precision,
             "threads": self.threads,
@@ -68,6 +71,14 @@ def _keep_freed_memory() -> None:
         libc, m_trim_threshold, m_mmap_threshold = ctypes.CDLL(None), -1, -3
         libc.mallopt(m_mmap_threshold, 32 << 20)  # the most that it takes
         libc.mallopt(m_trim_threshold, 1 << 30)
+
+
+def _processor() -> str:
+    """The model, where the system tells it: oneDNN chooses its ways of adding up by it."""
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or "unknown"
 
 
 def _has_bf16(cuda: bool) -> bool:

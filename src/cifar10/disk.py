@@ -1,5 +1,6 @@
-"""Files that are complete or as they were before, whatever happens while they are written."""
+"""Files that are complete or as they were before, whatever happens while they are written; and their digests."""
 
+import hashlib
 import os
 import shutil
 from collections.abc import Iterator
@@ -41,6 +42,12 @@ def free_space(path: Path) -> str:
     """Free space where `path` is, or would be."""
     folder = next(parent for parent in [path, *path.absolute().parents] if parent.is_dir())
     return _megabytes(shutil.disk_usage(folder).free)
+
+
+def file_digest(path: Path) -> str:
+    """sha256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _megabytes(size: int) -> str:
