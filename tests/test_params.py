@@ -1,11 +1,29 @@
 import math
+import re
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
+from signal import SIGTERM
+from typing import Any
 
+import numpy as np
 import pytest
+import torch
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 from cifar10.errors import ParamsError
-from cifar10.params import Params, parse_params
+from cifar10.model import Net
+from cifar10.params import TRAINING_IMAGES, Params, parse_params
+from cifar10.runtime import Runtime
+from cifar10.split import Split
+from cifar10.statistics import Statistics
+from cifar10.training import Training
 
+STATISTICS = Statistics([0.5] * 3, [0.25] * 3)
 COMMITTED = (Path(__file__).parent.parent / "params.yaml").read_text()
 
 
@@ -79,15 +97,169 @@ def test_numbers_as_dvc_writes_and_people_type_them(text: str, value: float) -> 
     assert math.isclose(parse_params(changed("lr", text)).lr, value)
 
 
-def test_combinations() -> None:
-    with pytest.raises(ParamsError, match=r"plateau watches the validation loss.*must be > 0 \(got 0\)"):
-        parse_params(changed("schedule", "plateau").replace("validation_size: 5000", "validation_size: 0"))
-    with pytest.raises(ParamsError, match=r"from 10 to 1427 for digits.*\(got 5000\)\nparams.yaml: nesterov: true"):
-        parse_params(changed("momentum", "0.0").replace("cifar10-jpeg #", "digits #"))
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"schedule": "plateau", "validation_size": 0},
+            "schedule: plateau watches the validation loss, so validation_size must be > 0 (got 0)",
+        ),
+        ({"momentum": 0.0}, "nesterov: true needs momentum > 0 (got 0)"),
+        (
+            {"dataset": "digits"},
+            "validation_size: must be 0, or from 10 to 1427 for digits, so that every class has images in both parts "
+            "(got 5000)",
+        ),
+        (
+            {"validation_size": 9},
+            "validation_size: must be 0, or from 10 to 49990 for cifar10-jpeg, so that every class has images in both "
+            "parts (got 9)",
+        ),
+        (
+            {"batch_size": 45_001},
+            "batch_size: must be <= 45000, the training images of cifar10-jpeg that validation_size leaves (got 45001)",
+        ),
+        (
+            {"epochs": 1, "batch_size": 45_000},
+            "onecycle.pct_start: must be > 1, so that the warm-up of a run of 1 steps has more than one (got 0.3)",
+        ),
+    ],
+)
+def test_combinations(changes: dict[str, Any], message: str) -> None:
+    values = yaml.safe_load(COMMITTED)
+    for fine in ({"batch_size": 45_000}, {"validation_size": 10}, {"epochs": 1}):
+        parse_params(yaml.safe_dump(values | fine))
+    with pytest.raises(ParamsError) as error:
+        parse_params(yaml.safe_dump(values | changes))
+    assert str(error.value) == f"params.yaml: {message}"
 
 
-def test_committed_file_is_valid_and_commented() -> None:
-    assert isinstance(parse_params(COMMITTED), Params)
+def leaves(model: type[BaseModel], prefix: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], FieldInfo]]:
+    """Path and schema of every key, the groups' own before those inside."""
+    for name, field in model.model_fields.items():
+        yield (*prefix, name), field
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            yield from leaves(field.annotation, (*prefix, name))
+
+
+SCHEMA = dict(leaves(Params))
+
+
+def test_comments_are_the_descriptions_of_the_schema() -> None:
+    comments, group = {}, ""
     for line in COMMITTED.splitlines():
-        if ":" in line and not line.startswith("#"):
-            assert "# " in line, f"no meaning beside {line}"
+        if found := re.fullmatch(r"( *)(\w+):[^#]*# (.*)", line):
+            indent, key, comment = found.groups()
+            comments[(group, key) if indent else (key,)] = comment
+            group = group if indent else key
+    described = {path: field.description or (field.annotation or Params).__doc__ for path, field in SCHEMA.items()}
+    assert comments == described
+
+
+def with_value(path: tuple[str, ...], value: Any) -> dict[str, Any]:
+    values = yaml.safe_load(COMMITTED)
+    group = values
+    for name in path[:-1]:
+        group = group[name]
+    if value is MISSING:
+        del group[path[-1]]
+    elif value is MISSPELT:
+        group[path[-1] + "x"] = group.pop(path[-1])
+    else:
+        group[path[-1]] = value
+    return dict(values)
+
+
+MISSING, MISSPELT = object(), object()
+WRONG_FOR_ALL = [MISSING, MISSPELT, None, [], [1], {"a": 1}, "", "12 monkeys", -1, 1e30, math.nan, math.inf, -math.inf]
+
+
+@pytest.mark.parametrize("path", SCHEMA, ids=".".join)
+def test_every_key_refuses_what_it_is_not(path: tuple[str, ...]) -> None:
+    wrong = [*WRONG_FOR_ALL, *([] if path == ("nesterov",) else [True]), *([] if "seed" in path else [2**70])]
+    for value in wrong:
+        text = yaml.safe_dump(with_value(path, value), sort_keys=False)
+        with pytest.raises(ParamsError) as error:
+            parse_params(text)
+        lines = str(error.value).splitlines()
+        name = ".".join(path)
+        # A group that holds something else misses its keys.
+        assert lines[0].startswith((f"params.yaml: {name}: ", f"params.yaml: {name}." if value == {"a": 1} else name))
+        if value is MISSPELT:
+            group, _, key = name.rpartition(".")
+            assert lines[1] == f"params.yaml: {group + '.' if group else ''}{key}x: unknown key, did you mean {key}?"
+        else:
+            assert len(lines) == 1 or isinstance(value, dict)
+    # The same file with carriage returns is as good as without, one that is no UTF-8 as bad as any.
+    parse_params(COMMITTED.replace("\n", "\r\n"))
+    with pytest.raises(ParamsError, match="not valid YAML"):
+        parse_params(COMMITTED.encode().replace(f"{path[-1]}:".encode(), f"{path[-1]}: \xe9".encode("latin1"), 1))
+    line = next(line for line in COMMITTED.splitlines() if line.strip().startswith(f"{path[-1]}:"))
+    with pytest.raises(ParamsError, match="not valid YAML"):
+        parse_params(COMMITTED.replace(line, f"{line}\n{line}" if ": #" not in line else f"{line}\n  a: [1", 1))
+
+
+numbers = st.one_of(
+    st.integers(-5, 100),
+    st.integers(),
+    st.floats(),
+    st.floats(0, 1),
+    st.sampled_from([1e-5, "1e-3", "1e-05", 0.5, 2**64]),
+)
+anything = st.recursive(
+    st.one_of(
+        numbers, st.none(), st.booleans(), st.text(max_size=8), st.sampled_from(["auto", "cpu", "sgd", "digits"])
+    ),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=5), inner, max_size=3)),
+    max_leaves=4,
+)
+
+
+@st.composite
+def files(draw: st.DrawFn) -> str:
+    """The committed file with some values changed, within their bounds or not; sometimes then cut or spliced."""
+    values, sane = yaml.safe_load(COMMITTED), draw(st.booleans())
+    for path in draw(st.lists(st.sampled_from([p for p in SCHEMA if p not in KEPT]), max_size=3, unique=True)):
+        group = values
+        for name in path[:-1]:
+            group = group[name] if isinstance(group, dict) and isinstance(group.get(name), dict) else {}
+        literals = getattr(SCHEMA[path].annotation, "__args__", None)
+        within: dict[Any, Any] = {float: st.floats(0.001, 0.999), int: st.integers(10, 32), bool: st.booleans()}
+        likely: Any = st.sampled_from(literals) if literals else within.get(SCHEMA[path].annotation, anything)
+        choices = [likely] if sane else [anything, numbers, likely]
+        group[path[-1]] = draw(st.one_of(choices))
+    text = str(yaml.safe_dump(values, sort_keys=False))
+    if not sane and draw(st.integers(0, 4)) == 0:
+        position = draw(st.integers(0, len(text)))
+        text = text[:position] + draw(st.text(max_size=6)) + text[position + draw(st.integers(0, 3)) :]
+    return text
+
+
+# Two hundred workers or threads are valid, and no test for a small machine.
+KEPT = {("device",), ("threads",), ("workers",)}
+
+
+def test_a_file_is_refused_in_plain_words_or_trains() -> None:
+    outcomes = Counter[str]()
+
+    @settings(max_examples=300, deadline=None, derandomize=True, database=None)
+    @given(files())
+    def attempt(text: str) -> None:
+        try:
+            params = parse_params(text)
+        except ParamsError as refusal:
+            lines = str(refusal).splitlines()
+            outcomes["refused" if all(re.match(r"params\.yaml: \S", line) for line in lines) else "unclear"] += 1
+            return
+        count = TRAINING_IMAGES[params.dataset] - params.validation_size
+        params = params.model_copy(update={"workers": 0, "batch_size": min(params.batch_size, 64)})
+        split = Split(np.broadcast_to(np.uint8(7), (count, 32, 32, 3)), np.broadcast_to(np.uint8(3), count))
+        runtime = Runtime(torch.device("cpu"), "fp32", 1)
+        training = Training(Net(params.execution, params.dropout), split, split, STATISTICS, params, runtime)
+        assert not training.run_epoch(stop=lambda: SIGTERM)
+        assert training.step == 1
+        outcomes["trained a step"] += 1
+
+    attempt()
+    assert outcomes.keys() == {"refused", "trained a step"}
+    assert min(outcomes.values()) >= 80, outcomes

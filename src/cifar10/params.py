@@ -177,6 +177,7 @@ def parse_params(text: str | bytes, source: str = "params.yaml") -> Params:
 def _describe(error: Any) -> str:
     """One of pydantic's errors as key, what is allowed, what came; a line for each wrong combination."""
     key, kind = ".".join(map(str, error["loc"])), error["type"]
+    key = key if key.isprintable() else repr(key)  # a line feed in it would make two lines of one
     if kind == "missing":
         return f"{key}: is missing"
     if kind in ("extra_forbidden", "invalid_key"):
