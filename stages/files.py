@@ -108,4 +108,6 @@ def _explained(path: str) -> "Iterator[None]":
     except FileNotFoundError:
         raise UserError(f"{path}: is missing; make it with: dvc repro") from None
     except (ValueError, OSError) as error:
-        raise UserError(f"{path}: cannot be read: {error}; delete it and run: dvc repro") from None
+        # DVC trusts what is read-only in its cache, and checks what is not.
+        healing = f"chmod -R u+w .dvc/cache; rm -r {path}; dvc repro"
+        raise UserError(f"{path}: cannot be read: {error}; heal it with: {healing}") from None

@@ -14,6 +14,8 @@ from filelock import FileLock, Timeout
 from cifar10.disk import free_space
 from cifar10.errors import UserError
 
+PATIENCE = 10.0  # seconds, for a process that is just ending
+
 
 def end_with_dvc() -> None:
     """End this process, by SIGTERM, when the one that started it has died; on Linux only.
@@ -30,12 +32,12 @@ def end_with_dvc() -> None:
 def noted_signals() -> Iterator[Callable[[], int]]:
     """The number of the SIGTERM or SIGINT that has come, or 0: noted, so that work can end where it can be resumed.
 
-    A second one ends the process at once.
+    A second Ctrl-C ends the process at once; a second SIGTERM does not, as it is often the death of DVC by the first.
     """
     noted: list[int] = []
 
     def note(number: int, _: FrameType | None) -> None:
-        if noted:
+        if noted and number == signal.SIGINT:
             raise SystemExit(128 + number)
         noted.append(number)
 
@@ -50,7 +52,7 @@ def noted_signals() -> Iterator[Callable[[], int]]:
 @contextmanager
 def alone(lock: Path) -> Iterator[None]:
     """Hold `lock`, for as long as this process lives at most; UserError names the process that holds it already."""
-    guard = FileLock(lock, timeout=10)  # a process that is just ending gets the time to
+    guard = FileLock(lock, timeout=PATIENCE)
     try:
         lock.parent.mkdir(parents=True, exist_ok=True)
         guard.acquire()

@@ -17,14 +17,7 @@ from cifar10.samples import augmented_examples, augmented_samples
 from cifar10.statistics import Statistics
 from cifar10.training import Training, train
 from stages.entry import run
-from stages.files import (
-    read_json,
-    read_split,
-    write_csv,
-    write_figure,
-    write_json,
-    write_weights,
-)
+from stages.files import read_json, read_split, write_csv, write_figure, write_json, write_weights
 from stages.identity import training_identity
 from stages.lifetime import alone, noted_signals
 

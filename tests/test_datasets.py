@@ -2,13 +2,19 @@
 
 import hashlib
 import io
+import os
 import pickle
 import tarfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import pairwise
 from pathlib import Path
+from socket import SO_LINGER, SOL_SOCKET
+from struct import pack as pack_struct
 from threading import Thread
+from time import sleep
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -55,8 +61,14 @@ class Server:
                 if start:
                     self.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
                 self.end_headers()
-                stop = start + 100_000 if fault == "truncated" else len(body)
-                self.wfile.write(body[start:stop])
+                stop = start + 100_000 if fault in ("truncated", "reset", "stall") else len(body)
+                for position in range(start, stop, 10_000 if fault == "slow" else stop):
+                    self.wfile.write(body[position : min(stop, position + 10_000) if fault == "slow" else stop])
+                    sleep(0.01 if fault == "slow" else 0)
+                if fault == "stall":
+                    sleep(1)
+                if fault == "reset":  # lingering for no time: the connection ends with RST
+                    self.connection.setsockopt(SOL_SOCKET, SO_LINGER, pack_struct("ii", 1, 0))
                 self.close_connection = True
 
             def log_message(self, *_: Any) -> None:
@@ -72,6 +84,11 @@ class Server:
 
         port = self.server.server_address[1]
         return Source("archive", [f"http://127.0.0.1:{port}/{fault}/archive" for fault in faults], verify)
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cifar10.fetch.TIMEOUT", (0.5, 0.5))
 
 
 @pytest.fixture
@@ -90,11 +107,42 @@ def test_first_mirror_that_works_wins(server: Server, tmp_path: Path) -> None:
     assert len(server.requests) == 4  # the second time it comes from the cache
 
 
-def test_broken_download_is_resumed_where_it_broke(server: Server, tmp_path: Path) -> None:
-    assert fetch(server.source("truncated"), tmp_path, None).read_bytes() == BODY
+@pytest.mark.parametrize("fault", ["429", "stall", "reset"])
+def test_the_next_address_goes_on(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
+    monkeypatch.setattr("cifar10.fetch.ATTEMPTS", 1)
+    assert fetch(server.source(fault, "good"), tmp_path, None).read_bytes() == BODY
+    assert [where for where, _ in server.requests] == [fault, "good"]
+    assert {path.name for path in tmp_path.iterdir()} <= {"archive", "archive.lock"}
+
+
+@pytest.mark.parametrize("fault", ["truncated", "stall", "reset"])
+def test_broken_download_is_resumed_where_it_broke(server: Server, tmp_path: Path, fault: str) -> None:
+    assert fetch(server.source(fault), tmp_path, None).read_bytes() == BODY
     starts = [int((wanted or "bytes=0-")[6:-1]) for _, wanted in server.requests]
     assert starts[0] == 0
     assert all(50_000 < later - earlier <= 100_000 for earlier, later in pairwise(starts))
+
+
+def test_slow_is_no_fault(server: Server, tmp_path: Path) -> None:
+    assert fetch(server.source("slow"), tmp_path, None).read_bytes() == BODY
+    assert len(server.requests) == 1
+
+
+def test_two_at_once_download_once(server: Server, tmp_path: Path) -> None:
+    source = server.source("slow")
+    with ThreadPoolExecutor(2) as pool:
+        paths = list(pool.map(lambda _: fetch(source, tmp_path, None), range(2)))
+    assert [path.read_bytes() == BODY for path in paths] == [True, True]
+    assert len(server.requests) == 1
+
+
+def test_more_than_fits_is_refused_before_it_is_fetched(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=200_000))
+    with pytest.raises(UserError, match=r"No space left on device, 0.3 MB needed, 0.2 MB free; .*XDG_CACHE_HOME="):
+        fetch(server.source("good"), tmp_path, None)
+    assert not list(tmp_path.glob("archive*[!k]"))
 
 
 def test_resume_at_another_mirror_and_where_ranges_are_ignored(server: Server, tmp_path: Path) -> None:
@@ -287,6 +335,8 @@ def test_hostile_archives_are_refused(tmp_path: Path) -> None:
         verify(pack(tmp_path / "bomb.tar.gz", {"top/huge": bytes(2_000_000)}))
     with pytest.raises(ValueError, match="wrong content"):
         verify(pack(tmp_path / "up.tar.gz", {"../../x": b"x"}))
+    with pytest.raises(ValueError, match="wrong content"):
+        verify(pack(tmp_path / "absolute.tar.gz", {"/etc/x": b"x"}))
     whole = pack(tmp_path / "whole.tar.gz", {"top/x": BODY}).read_bytes()
     (tmp_path / "cut.tar.gz").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ValueError, match=r"no complete tar\.gz"):
@@ -294,6 +344,26 @@ def test_hostile_archives_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="wrong content"):
         SOURCES["cifar10"].verify(tmp_path / "cut.tar.gz")
     assert file_digest(tmp_path / "cut.tar.gz") == hashlib.sha256(whole[: len(whole) // 2]).hexdigest()
+
+
+class Hostile:
+    """Unpickled, it would make a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, (str(self.folder),)
+
+
+def test_a_pickle_with_more_than_arrays_is_refused_before_it_acts(tmp_path: Path) -> None:
+    batch = pickle.dumps({"data": np.zeros((1, 3072), np.uint8), "labels": [Hostile(tmp_path / "harm")]})
+    archive = pack(tmp_path / "a.tar.gz", {"cifar-10-batches-py/data_batch_1": batch})
+    with pytest.raises(ValueError, match=r"holds posix\.mkdir, which is no array"):
+        read_cifar10(archive, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.tar.gz"]
+    with pytest.raises(ValueError, match="wrong content"):  # and its digest is checked before all that
+        SOURCES["cifar10"].verify(archive)
 
 
 def test_digits_need_no_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

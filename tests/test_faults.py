@@ -1,0 +1,248 @@
+"""Disks, writers and files that go wrong, each really made to: named in one line, and nothing is lost."""
+
+import os
+import re
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+from cifar10.disk import replacing
+from cifar10.errors import UserError
+from cifar10.params import Params
+from stages.entry import run
+from stages.files import write_json
+from stages.lifetime import alone, noted_signals
+from tests.clone import Clone
+
+ROOT = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def reproduced(tmp_path_factory: pytest.TempPathFactory) -> Clone:
+    """A clone with what the two first stages make."""
+    clone = Clone(tmp_path_factory.mktemp("faults") / "clone", epochs=2)
+    clone.run("dvc", "repro", "compute_stats")
+    return clone
+
+
+@contextmanager
+def smallest_file(size: int) -> Iterator[None]:
+    """Writing more than `size` bytes to one file fails, as it does on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@contextmanager
+def read_only(folder: Path) -> Iterator[None]:
+    """Nothing can be written in `folder`, for root by being someone else."""
+    folder.chmod(0o555)
+    user = os.geteuid()
+    os.seteuid(65534 if user == 0 else user)
+    try:
+        yield
+    finally:
+        os.seteuid(user)
+        folder.chmod(0o755)
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder with params.yaml, which every user can reach; pytest's own are for one alone."""
+    with tempfile.TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        shutil.copy(ROOT / "params.yaml", name)
+        yield Path(name)
+
+
+def test_a_full_disk_leaves_what_was_there(folder: Path) -> None:
+    target = folder / "metrics/x.json"
+    write_json(str(target), "as before")
+    with smallest_file(10_000), pytest.raises(UserError) as error:
+        write_json(str(target), "x" * 3_000_000)
+    pattern = (
+        r"\S+x\.json: cannot be written: File too large; 3\.0 MB needed, [\d,.]+ MB free; what was there .* intact"
+    )
+    assert re.fullmatch(pattern, str(error.value))
+    assert target.read_text() == '"as before"\n'
+    assert [path.name for path in target.parent.iterdir()] == ["x.json"]
+
+
+def test_a_write_that_is_interrupted_leaves_what_was_there(folder: Path) -> None:
+    target = folder / "x"
+    target.write_text("as before")
+    writing = replacing(target, 4)
+    writing.__enter__().write(b"half")
+    assert not writing.__exit__(KeyboardInterrupt, KeyboardInterrupt(), None)  # it goes on upwards
+    assert target.read_text() == "as before"
+    assert not list(folder.glob("*.tmp"))
+
+
+def test_a_read_only_folder_is_named(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_json(str(folder / "x.json"), "as before")
+    with read_only(folder), pytest.raises(UserError, match=r"x.json: cannot be written: Permission denied; .* intact"):
+        write_json(str(folder / "x.json"), "new")
+    assert (folder / "x.json").read_text() == '"as before"\n'
+    monkeypatch.chdir(folder)
+    with read_only(folder), pytest.raises(SystemExit) as stop:
+        run(lambda _: None)
+    assert stop.value.code == 1
+    line = r"error: \.dvc/tmp/stage\.lock: cannot be written: Permission denied; [\d,.]+ MB free\n"
+    assert re.fullmatch(line, capsys.readouterr().err)
+
+
+def test_params_that_cannot_be_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def error(stage: Callable[[Params], None] = lambda _: None) -> str:
+        with pytest.raises(SystemExit) as stop:
+            run(stage)
+        assert stop.value.code == 2
+        return capsys.readouterr().err
+
+    assert error() == ("error: params.yaml: No such file or directory; restore it with: git restore params.yaml\n")
+    (tmp_path / "params.yaml").write_bytes(b"lr: \xe9")
+    assert error().startswith("error: params.yaml: not valid YAML: ")
+    (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text().replace("\nlr: 0.2", "\nlr: -1"))
+    assert error() == "error: params.yaml: lr: must be > 0 (got -1)\n"
+    assert not (tmp_path / ".dvc").exists()  # before any work
+
+
+def test_a_second_writer_is_refused_and_told_of_the_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    code = f"""
+import sys, time
+sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / "src")!r}]
+from pathlib import Path
+from stages.lifetime import alone
+with alone(Path({str(tmp_path / "lock")!r})):
+    print("at work", flush=True)
+    time.sleep(100)
+"""
+    monkeypatch.setattr("stages.lifetime.PATIENCE", 0.2)
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as first:
+        assert first.stdout is not None
+        assert first.stdout.readline() == "at work\n"
+        with pytest.raises(UserError, match=rf"lock: process {first.pid} is at work here; .*: kill {first.pid}$"):
+            alone(tmp_path / "lock").__enter__()
+        first.kill()
+    with alone(tmp_path / "lock"):  # the dead hold nothing
+        assert (tmp_path / "lock").read_text() == str(os.getpid())
+
+
+def test_signals_are_noted_until_ctrl_c_comes_again() -> None:
+    with noted_signals() as stop:
+        assert stop() == 0
+        for _ in range(3):
+            signal.raise_signal(signal.SIGTERM)
+            assert stop() == signal.SIGTERM
+        with pytest.raises(SystemExit) as end:
+            signal.raise_signal(signal.SIGINT)
+        assert end.value.code == 130
+    with noted_signals() as stop:
+        signal.raise_signal(signal.SIGINT)
+        assert stop() == signal.SIGINT
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_two_dvc_at_once(reproduced: Clone, tmp_path: Path) -> None:
+    clone = Clone(tmp_path / "cold", epochs=2)
+    both = [clone.start("dvc", "repro", "compute_stats") for _ in range(2)]
+    outputs = [process.communicate()[0] for process in both]
+    assert 0 in [process.returncode for process in both], outputs
+    assert not any("Traceback" in output for output in outputs)
+    clone.run("dvc", "repro", "compute_stats")
+    found, expected = clone.outputs(), reproduced.outputs()
+    assert {name: found[name] for name in found if name.startswith("data")} == {
+        name: expected[name] for name in expected if name.startswith("data")
+    }
+    assert found["metrics/dataset.json"] == expected["metrics/dataset.json"]
+
+
+def test_a_damaged_cache_is_noticed_and_heals_as_told(reproduced: Clone) -> None:
+    clone, before = reproduced, reproduced.outputs()
+    largest = max((clone.path / ".dvc/cache/files/md5").rglob("*"), key=lambda path: path.stat().st_size)
+    largest.chmod(0o644)
+    with largest.open("r+b") as file:
+        file.seek(5000)
+        file.write(b"\xff\x00\xff")
+    largest.chmod(0o444)
+    shutil.rmtree(clone.path / "data")
+    clone.run("dvc", "checkout", "data")  # DVC trusts its cache
+    assert clone.outputs() != before
+    output = clone.run("python", "-m", "stages.compute_stats", code=1)
+    told = (
+        "error: data/train: cannot be read: images.npy is damaged, its sha256 is not the one that sha256.json tells; "
+    )
+    assert output == f"{told}heal it with: chmod -R u+w .dvc/cache; rm -r data/train; dvc repro\n"
+    clone.run("sh", "-c", output.rpartition("heal it with: ")[2].strip() + " compute_stats")
+    assert clone.outputs() == before
+    shutil.rmtree(clone.path / "data")
+    clone.run("dvc", "checkout", "data")
+    assert clone.outputs() == before  # the cache is well again, too
+
+
+def test_a_temporary_experiment_goes_on_where_it_was_stopped(reproduced: Clone) -> None:
+    command = ("dvc", "exp", "run", "--temp", "--name", "aside", "-S", "epochs=5", "train")
+    process = reproduced.start(*command)
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("epoch  2/5"):
+            break
+    stage = next(
+        child for child in psutil.Process(process.pid).children(recursive=True) if "stages.train" in child.cmdline()
+    )
+    stage.terminate()
+    output, _ = process.communicate()
+    assert process.returncode != 0
+    assert "error: train: stopped by SIGTERM after epoch " in output
+    assert "exited with 143" in output
+    again = reproduced.run(*command)
+    assert re.search(r"going on after epoch [2-4], step \d+ of the next\nepoch  [3-5]/5", again)
+    assert not list((reproduced.path / "checkpoints").iterdir())
+
+
+def test_without_dvc_its_stage_ends(reproduced: Clone) -> None:
+    process = reproduced.start("dvc", "repro", "-f", "-s", "train")
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("epoch  1/2"):
+            break
+    stages = psutil.Process(process.pid).children(recursive=True)
+    process.kill()
+    started = time.monotonic()
+    _, alive = psutil.wait_procs(stages, timeout=60)
+    assert stages
+    assert not alive, f"still there after {time.monotonic() - started:.0f} s"
+    assert "stopped by SIGTERM" in process.communicate()[0]
+
+
+def test_verify_tells_what_matches_and_what_does_not(reproduced: Clone) -> None:
+    clone = reproduced
+    clone.run("git", "checkout", "-q", ".")
+    clone.run("dvc", "repro", "-q")
+    lock = clone.path / "dvc.lock"
+    lock.write_text(re.sub(r"(path: plots/lr.csv\n +hash: md5\n +md5: )\w{32}", rf"\g<1>{'a' * 32}", lock.read_text()))
+    run_json = clone.path / "metrics/run.json"
+    run_json.write_text(run_json.read_text().replace('"precision": "', '"precision": "not '))
+    output = clone.run("python", "-m", "stages.verify", code=1)
+    lines = [line for line in output.splitlines() if line.startswith(("same", "DIFFERENT"))]
+    assert [line for line in lines if line.startswith("DIFFERENT")] == ["DIFFERENT  plots/lr.csv"]
+    assert len(lines) == 12
+    assert re.search(r"error: verify: not the same bytes; .*: precision was not (\w+), is \1 here$", output.strip())
