@@ -1,6 +1,5 @@
 """The stages as processes: their imports, their time under DVC, their memory."""
 
-import json
 import re
 import subprocess
 import sys
@@ -10,10 +9,9 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
-import numpy as np
-
 from cifar10.split import Split
 from cifar10.statistics import Statistics
+from stages.files import write_json, write_split
 
 STAGES = ("download", "compute_stats", "train", "evaluate")
 HEAVY = ("torch", "torchvision", "albumentations", "sklearn", "matplotlib")
@@ -64,11 +62,9 @@ def memory(train: Split, test: Split, statistics: Statistics) -> Iterator[tuple[
         run("git", "clone", ".", folder)
         set_params(folder, epochs="1")
         for name, split in (("train", train), ("test", test)):
-            Path(folder, "data", name).mkdir(parents=True)
-            for part, array in split._asdict().items():
-                np.save(Path(folder, "data", name, f"{part}.npy"), array)
-        Path(folder, "data/classes.json").write_text(json.dumps([str(label) for label in range(10)]))
-        Path(folder, "metrics/dataset.json").write_text(json.dumps(statistics._asdict()))
+            write_split(f"{folder}/data/{name}", split)
+        write_json(f"{folder}/data/classes.json", [str(label) for label in range(10)])
+        write_json(f"{folder}/metrics/dataset.json", statistics._asdict())
         for stage in ("train", "evaluate"):
             # Not getrusage: its peak of a child begins with the size of this process.
             code = f"import runpy; runpy.run_module('stages.{stage}', run_name='__main__'); {PRINT_STATUS}"

@@ -8,12 +8,10 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import psutil
 import pytest
 
 from cifar10.disk import replacing
@@ -196,41 +194,6 @@ def test_a_damaged_cache_is_noticed_and_heals_as_told(reproduced: Clone) -> None
     shutil.rmtree(clone.path / "data")
     clone.run("dvc", "checkout", "data")
     assert clone.outputs() == before  # the cache is well again, too
-
-
-def test_a_temporary_experiment_goes_on_where_it_was_stopped(reproduced: Clone) -> None:
-    command = ("dvc", "exp", "run", "--temp", "--name", "aside", "-S", "epochs=5", "train")
-    process = reproduced.start(*command)
-    assert process.stdout is not None
-    for line in process.stdout:
-        if line.startswith("epoch  2/5"):
-            break
-    stage = next(
-        child for child in psutil.Process(process.pid).children(recursive=True) if "stages.train" in child.cmdline()
-    )
-    stage.terminate()
-    output, _ = process.communicate()
-    assert process.returncode != 0
-    assert "error: train: stopped by SIGTERM after epoch " in output
-    assert "exited with 143" in output
-    again = reproduced.run(*command)
-    assert re.search(r"going on after epoch [2-4], step \d+ of the next\nepoch  [3-5]/5", again)
-    assert not list((reproduced.path / "checkpoints").iterdir())
-
-
-def test_without_dvc_its_stage_ends(reproduced: Clone) -> None:
-    process = reproduced.start("dvc", "repro", "-f", "-s", "train")
-    assert process.stdout is not None
-    for line in process.stdout:
-        if line.startswith("epoch  1/2"):
-            break
-    stages = psutil.Process(process.pid).children(recursive=True)
-    process.kill()
-    started = time.monotonic()
-    _, alive = psutil.wait_procs(stages, timeout=60)
-    assert stages
-    assert not alive, f"still there after {time.monotonic() - started:.0f} s"
-    assert "stopped by SIGTERM" in process.communicate()[0]
 
 
 def test_verify_tells_what_matches_and_what_does_not(reproduced: Clone) -> None:
