@@ -159,6 +159,7 @@ def test_signals_are_noted_until_ctrl_c_comes_again() -> None:
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
+@pytest.mark.xdist_group("faults")  # one clone for all
 def test_two_dvc_at_once(reproduced: Clone, tmp_path: Path) -> None:
     clone = Clone(tmp_path / "cold", epochs=2)
     both = [clone.start("dvc", "repro", "compute_stats") for _ in range(2)]
@@ -173,6 +174,7 @@ def test_two_dvc_at_once(reproduced: Clone, tmp_path: Path) -> None:
     assert found["metrics/dataset.json"] == expected["metrics/dataset.json"]
 
 
+@pytest.mark.xdist_group("faults")  # one clone for all
 def test_a_damaged_cache_is_noticed_and_heals_as_told(reproduced: Clone) -> None:
     clone, before = reproduced, reproduced.outputs()
     largest = max((clone.path / ".dvc/cache/files/md5").rglob("*"), key=lambda path: path.stat().st_size)
@@ -196,6 +198,7 @@ def test_a_damaged_cache_is_noticed_and_heals_as_told(reproduced: Clone) -> None
     assert clone.outputs() == before  # the cache is well again, too
 
 
+@pytest.mark.xdist_group("faults")  # one clone for all
 def test_verify_tells_what_matches_and_what_does_not(reproduced: Clone) -> None:
     clone = reproduced
     clone.run("git", "checkout", "-q", ".")

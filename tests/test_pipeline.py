@@ -13,6 +13,7 @@ from stages.entry import run
 from stages.files import read_split, read_weights
 from tests.clone import Clone
 
+pytestmark = pytest.mark.xdist_group("pipeline")  # one clone for all
 STAGES = ["download", "compute_stats", "train", "evaluate"]
 
 
