@@ -199,6 +199,23 @@ def test_a_damaged_cache_is_noticed_and_heals_as_told(reproduced: Clone) -> None
 
 
 @pytest.mark.xdist_group("faults")  # one clone for all
+def test_when_dvc_dies_its_stage_saves_and_ends(reproduced: Clone) -> None:
+    params = reproduced.path / "params.yaml"
+    params.write_text(params.read_text().replace("epochs: 2", "epochs: 1000"))
+    process = reproduced.start("dvc", "repro", "-s", "train")
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("epoch  1/1000"):
+            break
+    process.kill()
+    output, _ = process.communicate(timeout=100)  # the stage writes to the same pipe until its end
+    assert "error: train: stopped by SIGTERM after epoch " in output
+    (states,) = (reproduced.path / "checkpoints").iterdir()
+    assert len(list(states.glob("*.pt"))) == 2
+    shutil.rmtree(states)
+
+
+@pytest.mark.xdist_group("faults")  # one clone for all
 def test_verify_tells_what_matches_and_what_does_not(reproduced: Clone) -> None:
     clone = reproduced
     clone.run("git", "checkout", "-q", ".")

@@ -69,6 +69,9 @@ def test_refused_in_one_line(key: str, value: str, message: str) -> None:
         ("\nlr: 0.2", "\nlr: 0.2\nlr: 0.3", "params.yaml: not valid YAML: while constructing a mapping"),
         ("\nseed: 0", "\nseed: 2024-99-99", "params.yaml: not valid YAML: month must be in 1..12"),
         ("\nlr: 0.2", "\nlr: [0.2", "params.yaml: not valid YAML: while parsing a flow sequence"),
+        ("\nlr: 0.2", "\nlr: " + "[" * 3000, "params.yaml: not valid YAML: maximum recursion depth exceeded"),
+        ("\nlr: 0.2", "\nlr: " + "x" * 3000, "params.yaml: lr: must be a valid number (got 'xxxxxxxxxxxxxxxxxxxxx"),
+        ("\nseed: 0", '\nseed: 0\n1: 2\n"a\\nb": 3', "params.yaml: 1: unknown key\nparams.yaml: 'a\\nb': unknown key"),
     ],
 )
 def test_faults_in_the_file(old: str, new: str, message: str) -> None:

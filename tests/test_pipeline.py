@@ -132,3 +132,7 @@ def test_missing_and_damaged_inputs_are_named(
     assert error(read_split, "data/train").startswith("error: data/train: cannot be read")
     (tmp_path / "model").write_bytes(b"x" * 1000)
     assert error(read_weights, "model").startswith("error: model: cannot be read")
+    weights = bytearray((clone.path / "models/model.safetensors").read_bytes())
+    weights[-1000] ^= 1
+    (tmp_path / "model").write_bytes(weights)
+    assert error(read_weights, "model").startswith("error: model: cannot be read: the weights are damaged")

@@ -50,6 +50,14 @@ def test_same_bits_with_any_number_of_workers(params: Params, split: Split) -> N
         assert again.epochs == history.epochs
 
 
+def test_dropout_draws_anew_at_every_step(params: Params, split: Split, monkeypatch: pytest.MonkeyPatch) -> None:
+    training = started(params, split)
+    seeds: list[int] = []
+    monkeypatch.setattr("torch.manual_seed", seeds.append)
+    train(training)
+    assert len(set(seeds)) == len(seeds) == 6
+
+
 def test_other_seed_other_weights(params: Params, split: Split) -> None:
     one, other = trained(params, split)[0], trained(params, split, seed=1)[0]
     assert not torch.equal(one["head.weight"], other["head.weight"])
