@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
@@ -17,6 +18,7 @@ class Clone:
 
     def __init__(self, path: Path, **params: object) -> None:
         self.path = path
+        self.seconds: dict[str, float] = {}  # of each stage, where the fixture has run them
         listing = subprocess.check_output(["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=ROOT, text=True)
         for name in filter(None, listing.split("\0")):
             if (ROOT / name).exists():  # not deleted in the working tree
@@ -62,6 +64,19 @@ class Clone:
 
     def ran(self, output: str) -> list[str]:
         return re.findall(r"Running stage '(\w+)'", output)
+
+    def repro(self) -> tuple[str, dict[str, float]]:
+        """Output of a `dvc repro` that must succeed, and the seconds of each stage that ran."""
+        process, seconds, output, stage, started = self.start("dvc", "repro"), {}, "", "", 0.0
+        assert process.stdout is not None
+        for line in process.stdout:
+            output += line
+            if found := re.match(r"Running stage '(\w+)'", line):
+                stage, started = found[1], time.monotonic()
+            seconds[stage] = time.monotonic() - started
+        process.communicate()
+        assert process.returncode == 0, output
+        return output, seconds
 
     def outputs(self) -> dict[str, str]:
         """md5 of every output but run.json, which tells of the machine and the time."""

@@ -13,26 +13,7 @@ from stages.entry import run
 from stages.files import read_split, read_weights
 from tests.clone import Clone
 
-pytestmark = pytest.mark.xdist_group("pipeline")  # one clone for all
 STAGES = ["download", "compute_stats", "train", "evaluate"]
-
-
-@pytest.fixture
-def clone(reproduced: Clone) -> Clone:
-    """The clone as `dvc repro` left it, whatever the test before did to it."""
-    reproduced.run("git", "checkout", "-q", ".")
-    reproduced.run("dvc", "checkout", "-q")
-    return reproduced
-
-
-@pytest.fixture(scope="module")
-def reproduced(tmp_path_factory: pytest.TempPathFactory) -> Clone:
-    """A clone in which `dvc repro` has run once and been committed."""
-    clone = Clone(tmp_path_factory.mktemp("a folder") / "with spaces", epochs=1)
-    assert clone.ran(clone.run("dvc", "repro")) == STAGES
-    clone.run("git", "add", "-A")
-    clone.run("git", "commit", "-qm", "repro")
-    return clone
 
 
 def test_nothing_to_do_and_nothing_undeclared(clone: Clone) -> None:
@@ -54,7 +35,7 @@ def test_metrics_are_complete_and_sane(clone: Clone) -> None:
     hits = [len(set(line.split(","))) == 1 for line in predictions]
     assert sum(hits) / len(hits) == pytest.approx(test["accuracy"], abs=1e-6)
     rates = (clone.path / "plots/lr.csv").read_text().splitlines()[1:]
-    assert len(rates) == -(-(1437 - 50) // 128)  # one a step
+    assert len(rates) == 2 * -(-(1437 - 50) // 128)  # one a step, two epochs
 
 
 def test_experiments_run_what_changed_and_come_back_unchanged(clone: Clone) -> None:
@@ -136,3 +117,66 @@ def test_missing_and_damaged_inputs_are_named(
     weights[-1000] ^= 1
     (tmp_path / "model").write_bytes(weights)
     assert error(read_weights, "model").startswith("error: model: cannot be read: the weights are damaged")
+
+
+def test_verify_tells_what_matches_and_what_does_not(clone: Clone) -> None:
+    lock = clone.path / "dvc.lock"
+    lock.write_text(re.sub(r"(path: plots/lr.csv\n +hash: md5\n +md5: )\w{32}", rf"\g<1>{'a' * 32}", lock.read_text()))
+    run_json = clone.path / "metrics/run.json"
+    run_json.write_text(run_json.read_text().replace('"precision": "', '"precision": "not '))
+    output = clone.run("python", "-m", "stages.verify", code=1)
+    lines = [line for line in output.splitlines() if line.startswith(("same", "DIFFERENT"))]
+    assert [line for line in lines if line.startswith("DIFFERENT")] == ["DIFFERENT  plots/lr.csv"]
+    assert len(lines) == 12
+    assert re.search(r"error: verify: not the same bytes; .*: precision was not (\w+), is \1 here$", output.strip())
+
+
+def test_two_dvc_at_once(clone: Clone, tmp_path: Path) -> None:
+    cold = Clone(tmp_path / "cold", epochs=2)
+    both = [cold.start("dvc", "repro", "compute_stats") for _ in range(2)]
+    outputs = [process.communicate()[0] for process in both]
+    assert 0 in [process.returncode for process in both], outputs
+    assert not any("Traceback" in output for output in outputs)
+    cold.run("dvc", "repro", "compute_stats")
+    found, expected = cold.outputs(), clone.outputs()
+    assert {name: found[name] for name in found if name.startswith("data")} == {
+        name: expected[name] for name in expected if name.startswith("data")
+    }
+    assert found["metrics/dataset.json"] == expected["metrics/dataset.json"]
+
+
+def test_a_damaged_cache_is_noticed_and_heals_as_told(clone: Clone) -> None:
+    before = clone.outputs()
+    largest = max((clone.path / ".dvc/cache/files/md5").rglob("*"), key=lambda path: path.stat().st_size)
+    largest.chmod(0o644)
+    with largest.open("r+b") as file:
+        file.seek(5000)
+        file.write(b"\xff\x00\xff")
+    largest.chmod(0o444)
+    shutil.rmtree(clone.path / "data")
+    clone.run("dvc", "checkout", "data")  # DVC trusts its cache
+    assert clone.outputs() != before
+    output = clone.run("python", "-m", "stages.compute_stats", code=1)
+    told = (
+        "error: data/train: cannot be read: images.npy is damaged, its sha256 is not the one that sha256.json tells; "
+    )
+    assert output == f"{told}heal it with: chmod -R u+w .dvc/cache; rm -r data/train; dvc repro\n"
+    clone.run("sh", "-c", output.rpartition("heal it with: ")[2].strip() + " compute_stats")
+    assert clone.outputs() == before
+    shutil.rmtree(clone.path / "data")
+    clone.run("dvc", "checkout", "data")
+    assert clone.outputs() == before  # the cache is well again, too
+
+
+def test_when_dvc_dies_its_stage_saves_and_ends_and_dvc_goes_on_from_there(clone: Clone) -> None:
+    before = clone.outputs()
+    process = clone.start("dvc", "repro", "-f", "-s", "train")
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("epoch  1/2"):
+            break
+    process.kill()
+    output, _ = process.communicate()  # the stage writes to the same pipe until its end
+    assert "error: train: stopped by SIGTERM after epoch " in output
+    assert "going on after epoch " in clone.run("dvc", "repro")
+    assert clone.outputs() == before

@@ -78,7 +78,7 @@ def test_it_learns_and_tells(params: Params, split: Split, capsys: pytest.Captur
 def test_infinite_loss_stops_at_its_step(params: Params, split: Split, tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path, "key")
     # Weights grow by a factor of 1e6 at every step.
-    training = started(params, split, lr=1000.0, weight_decay=1000.0, schedule="step", epochs=5)
+    training = started(params, split, batch_size=16, lr=1000.0, weight_decay=1000.0, schedule="step")
     with pytest.raises(UserError, match=r"no longer finite in epoch 1, step 3, at lr 1000; .*--set-param lr=100") as e:
         train(training, checkpoints)
     assert e.value.exit_code == 1
