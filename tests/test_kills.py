@@ -12,7 +12,7 @@ from contextlib import suppress
 from multiprocessing import get_context
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from signal import SIGINT, SIGKILL, SIGTERM, Signals
+from signal import SIG_DFL, SIGINT, SIGKILL, SIGTERM, Signals, signal
 
 import numpy as np
 import psutil
@@ -48,7 +48,9 @@ def forked(clone: Clone, stage: str) -> BaseProcess:
             run_stage(STAGES[stage])
 
     process = get_context("fork").Process(target=work)
+    before = signal(SIGINT, SIG_DFL)  # as a stage begins, see stages/__init__.py
     process.start()
+    signal(SIGINT, before)
     return process
 
 
