@@ -62,6 +62,17 @@ class Clone:
             start_new_session=True,
         )
 
+    @staticmethod
+    def read_until(process: "subprocess.Popen[str]", beginning: str) -> str:
+        """The output up to the first line that begins so, or to the end where there is none."""
+        assert process.stdout is not None
+        output = ""
+        for line in process.stdout:
+            output += line
+            if line.startswith(beginning):
+                break
+        return output
+
     def ran(self, output: str) -> list[str]:
         return re.findall(r"Running stage '(\w+)'", output)
 

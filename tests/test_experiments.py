@@ -23,10 +23,7 @@ def test_temporary_experiments_run_this_code_and_go_on_where_they_were_stopped(c
     before = clone.outputs()
     command = ("dvc", "exp", "run", "--temp", "--name", "aside", "-S", "epochs=4", "-S", "dropout=0.1")
     process = clone.start(*command)
-    assert process.stdout is not None
-    for line in process.stdout:
-        if line.startswith("epoch  1/4"):
-            break
+    clone.read_until(process, "epoch  1/4")
     children = psutil.Process(process.pid).children(recursive=True)
     next(child for child in children if "stages.train" in child.cmdline()).terminate()
     output, _ = process.communicate()

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,7 +16,6 @@ import pytest
 
 from cifar10.disk import replacing
 from cifar10.errors import UserError
-from cifar10.params import Params
 from stages.entry import run
 from stages.files import write_json
 from stages.lifetime import alone, noted_signals
@@ -100,9 +99,9 @@ def test_params_that_cannot_be_read(
 ) -> None:
     monkeypatch.chdir(tmp_path)
 
-    def error(stage: Callable[[Params], None] = lambda _: None) -> str:
+    def error() -> str:
         with pytest.raises(SystemExit) as stop:
-            run(stage)
+            run(lambda _: None)
         assert stop.value.code == 2
         return capsys.readouterr().err
 

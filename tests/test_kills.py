@@ -92,12 +92,8 @@ def heal(clone: Clone) -> int:
 
 def kill(clone: Clone, stage: str, delay: float, who: str, how: Signals) -> tuple[str | None, str]:
     """Start `dvc repro`, kill it `delay` seconds into `stage`; the stage hit, None where all had ended; the output."""
-    process, output = clone.start("dvc", "repro"), ""
-    assert process.stdout is not None
-    for line in process.stdout:
-        output += line
-        if line.startswith(f"Running stage '{stage}'"):
-            break
+    process = clone.start("dvc", "repro")
+    output = clone.read_until(process, f"Running stage '{stage}'")
     time.sleep(delay)
     hit = "no stage"
     with suppress(psutil.NoSuchProcess):

@@ -136,10 +136,7 @@ def test_a_damaged_cache_is_noticed_and_heals_as_told(clone: Clone) -> None:
 def test_when_dvc_dies_its_stage_saves_and_ends_and_dvc_goes_on_from_there(clone: Clone) -> None:
     before = clone.outputs()
     process = clone.start("dvc", "repro", "-f", "-s", "train")
-    assert process.stdout is not None
-    for line in process.stdout:
-        if line.startswith("epoch  1/2"):
-            break
+    clone.read_until(process, "epoch  1/2")
     process.kill()
     output, _ = process.communicate()  # the stage writes to the same pipe until its end
     assert "error: train: stopped by SIGTERM after epoch " in output
