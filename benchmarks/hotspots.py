@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from cifar10.model import Net
-from cifar10.optim import build_optimizer
+from cifar10.optim import build_optimizers
 from cifar10.params import Params
 from cifar10.runtime import Runtime
 
@@ -48,7 +48,7 @@ def hotspots(params: Params, runtime: Runtime, steps: int = 30, most: int = 5) -
     """The `most` expensive operations of a step on the CPU: share of the time, name; last the sum of the others."""
     model = Net(params.execution, params.dropout).train()
     runtime.place(model)
-    optimizer = build_optimizer(model, params)
+    optimizers = build_optimizers(model, params)
     images = torch.randn(params.batch_size, 3, 32, 32, device=runtime.device)
     images = images.contiguous(memory_format=torch.channels_last)
     labels = torch.randint(0, 10, (params.batch_size,), device=runtime.device)
@@ -59,9 +59,10 @@ def hotspots(params: Params, runtime: Runtime, steps: int = 30, most: int = 5) -
         with clock:
             with runtime.autocast():
                 logits = model(images)
-            optimizer.zero_grad()
+            model.zero_grad()
             F.cross_entropy(logits.float(), labels).backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
+            for optimizer in optimizers:
+                optimizer.step()
     total = sum(clock.seconds.values())
     ranked = sorted(((seconds / total, name) for name, seconds in clock.seconds.items()), reverse=True)
     return [*ranked[:most], (sum(share for share, _ in ranked[most:]), f"{len(ranked) - most} others")]

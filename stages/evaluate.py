@@ -20,21 +20,23 @@ def evaluate(params: Params) -> None:
     model = Net(params.execution, dropout=0.0)
     model.load_state_dict(read_weights("models/model.safetensors"))
     runtime.place(model)
-    logits = predict(model, images, Statistics(facts["mean"], facts["std"]), runtime)
+    statistics = Statistics(facts["mean"], facts["std"])
+    logits = predict(model, images, statistics, runtime)
 
     confidence, predicted = (t.numpy() for t in logits.softmax(1).max(1))
     per_class = class_scores(predicted, labels, len(classes))
     result = score(logits, labels)
-    write_json(
-        "metrics/test.json",
-        {
-            "dataset": params.dataset,
-            "accuracy": result.accuracy,
-            "loss": result.loss,
-            "macro_f1": float(np.mean(per_class.f1)),
-            "calibration_error": calibration_error(logits, labels),
-        },
-    )
+    scores = {
+        "dataset": params.dataset,
+        "accuracy": result.accuracy,
+        "loss": result.loss,
+        "macro_f1": float(np.mean(per_class.f1)),
+        "calibration_error": calibration_error(logits, labels),
+    }
+    if params.tta != "none":
+        averaged = predict(model, images, statistics, runtime, tta=params.tta)
+        scores["tta_accuracy"] = score(averaged, labels).accuracy
+    write_json("metrics/test.json", scores)
     write_csv("plots/per_class.csv", ("class", *per_class._fields), zip(classes, *per_class, strict=True))
     pairs = ((classes[actual], classes[guess]) for actual, guess in zip(labels, predicted, strict=True))
     write_csv("plots/predictions.csv", ("actual", "predicted"), pairs)

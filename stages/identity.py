@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from cifar10.disk import file_digest
-from cifar10.params import MACHINE, Params
+from cifar10.params import EVALUATION, MACHINE, Params
 from stages.files import DIGESTS
 
 
@@ -15,5 +15,5 @@ def training_identity(params: Params, machine: Mapping[str, object]) -> str:
     files = [*Path("src/cifar10").glob("*.py"), *Path("stages").glob("*.py"), Path("metrics/dataset.json")]
     digests = {str(path): file_digest(path) for path in sorted([*files, Path("data/train", DIGESTS)])}
     # `machine` tells what came of device, precision and threads; the number of workers changes no bit.
-    settings = params.model_dump(exclude=MACHINE - {"augment_on"})
+    settings = params.model_dump(exclude=EVALUATION | MACHINE - {"augment_on"})
     return hashlib.sha256(json.dumps([settings, machine, digests]).encode()).hexdigest()

@@ -11,7 +11,7 @@ from cifar10.batches import hold_out
 from cifar10.checkpoint import Checkpoints
 from cifar10.complexity import count_parameters, multiply_adds, receptive_field
 from cifar10.model import Net
-from cifar10.params import MACHINE, Params
+from cifar10.params import EVALUATION, MACHINE, Params
 from cifar10.runtime import set_up
 from cifar10.samples import augmented_examples, augmented_samples
 from cifar10.statistics import Statistics
@@ -39,9 +39,10 @@ def train_stage(params: Params) -> None:
             train(training, checkpoints, stop)
         history = training.history
 
-        weights = {name: tensor.cpu().contiguous() for name, tensor in model.state_dict().items()}
+        weights = {name: tensor.cpu().contiguous() for name, tensor in training.result.state_dict().items()}
         # Nothing of the machine, so that equal inputs give equal bytes.
-        about = {"classes": classes, **statistics._asdict(), "params": params.model_dump(exclude=MACHINE)}
+        settings = params.model_dump(exclude=EVALUATION | MACHINE)
+        about = {"classes": classes, **statistics._asdict(), "params": settings}
         write_weights("models/model.safetensors", weights, about)
         size = {"parameters": count_parameters(model), "receptive_field": receptive_field(model)}
         write_json("metrics/train.json", history.last() | size | {"multiply_adds": multiply_adds(model)})

@@ -55,6 +55,19 @@ def test_each_epoch_holds_every_image_once_in_another_order_and_draw(params: Par
         seen = {image.tobytes(): label for image, label in zip(images, labels, strict=True)}
         assert seen == {image.tobytes(): label for image, label in zip(*split, strict=True)}
     assert not torch.equal(first[0][0], second[0][0])
+
+
+@pytest.mark.parametrize("augment_on", ["cpu", "device"])
+def test_the_last_epochs_cut_no_holes(params: Params, split: Split, augment_on: str) -> None:
+    settings = {"flip_p": 0.0, "affine_p": 0.0, "hole_p": 1.0, "hole_until": 0.5}
+    augmentation = params.augmentation.model_copy(update=settings)
+    first, second = epochs(params.model_copy(update={"augmentation": augmentation, "epochs": 2}), split, 0, augment_on)
+    known = {image.tobytes() for image in split.images}
+    assert not any(image.numpy().tobytes() in known for images, _ in first for image in images)
+    assert all(image.numpy().tobytes() in known for images, _ in second for image in images)
+
+
+def test_equal_images_are_changed_differently(params: Params, split: Split) -> None:
     # The same images twice: whatever the order, the draws of one step differ from those of another.
     same = Split(np.repeat(split.images[:1], 64, axis=0), np.zeros(64, np.uint8))
     (a, b), (c, d) = (tuple(images for images, _ in epoch) for epoch in epochs(params, same, 2))

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from cifar10.params import Params
+from cifar10.params import EVALUATION, Params
 
 ROOT = Path(__file__).parent.parent
 STAGES: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
@@ -39,13 +39,13 @@ def modules(stage: str) -> set[Path]:
 
 
 def used_params(file: Path) -> set[str]:
-    """Attributes read from whatever is called `params`; model_dump() reads them all."""
+    """Attributes read from whatever is called `params`; model_dump() reads them all but evaluate's."""
     names = {
         node.attr
         for node in ast.walk(ast.parse(file.read_text()))
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "params"
     }
-    return (names | set(Params.model_fields) if "model_dump" in names else names) - {"model_dump"}
+    return (names | set(Params.model_fields) - EVALUATION if "model_dump" in names else names) - {"model_dump"}
 
 
 def read_files(file: Path) -> set[str]:

@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from cifar10.errors import ParamsError
-from cifar10.optim import Schedule, build_optimizer
+from cifar10.model import Net
+from cifar10.optim import Schedule, build_optimizers
 from cifar10.params import Params
 
 
@@ -21,7 +22,7 @@ def two_steps(params: Params) -> tuple[list[torch.Tensor], list[torch.Tensor], l
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(2, 3, 3, bias=False), nn.BatchNorm2d(3)).double()
     nn.init.normal_(model[1].weight)  # type: ignore[arg-type]
-    optimizer = build_optimizer(model, params)
+    (optimizer,) = build_optimizers(model, params)
     before, gradients = [p.detach().clone() for p in model.parameters()], []
     for _ in range(2):
         optimizer.zero_grad()
@@ -64,17 +65,83 @@ def test_adam(params: Params, optimizer: str) -> None:
         torch.testing.assert_close(after[i], weight, rtol=1e-10, atol=1e-12)
 
 
+def orthogonalised(matrix: torch.Tensor) -> torch.Tensor:
+    """Jordan's quintic iteration, which brings every singular value near to 1."""
+    matrix = matrix / matrix.norm()
+    for _ in range(5):
+        gram = matrix @ matrix.T
+        matrix = 3.4445 * matrix + (-4.775 * gram + 2.0315 * gram @ gram) @ matrix
+    return matrix
+
+
+def test_muon(params: Params) -> None:
+    params = with_values(params, optimizer="muon", muon={"lr": 0.1, "momentum": 0.8})
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(2, 4, 3, bias=False), nn.Conv2d(4, 5, 3, bias=False))
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    weight = model[1].weight
+    assert isinstance(weight, torch.Tensor)
+    expected, velocity = weight.detach().flatten(1).clone(), torch.zeros(5, 36)
+    optimizers = build_optimizers(model, params)
+    for _ in range(2):
+        model.zero_grad()
+        model(torch.randn(4, 2, 8, 8)).pow(3).sum().backward()
+        assert weight.grad is not None
+        gradient = weight.grad.flatten(1)
+        for optimizer in optimizers:
+            optimizer.step()
+        velocity = 0.8 * velocity + 0.2 * gradient
+        expected *= 5**0.5 / expected.norm()
+        expected -= 0.1 * orthogonalised(0.2 * gradient + 0.8 * velocity)
+        # torch.optim.Muon iterates in bf16, which keeps 8 bits; an entry of a step is about 0.1 / 6.
+        torch.testing.assert_close(weight.detach().flatten(1), expected, rtol=0, atol=2e-3)
+
+
+def test_muon_takes_the_dense_convolutions_but_the_first(params: Params) -> None:
+    model = Net("lattice", 0.0)
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    sgd, muon = build_optimizers(model, with_values(params, optimizer="muon"))
+    model(torch.randn(8, 3, 32, 32)).pow(2).sum().backward()
+    muon.step()
+    moved = {name for name, p in model.named_parameters() if not torch.equal(p, before[name])}
+    names = ["conv2", "conv3", "transition1", "conv4", "conv5", "transition2", "conv6", "conv7", "transition3"]
+    assert moved == {f"features.{name}.conv.weight" for name in names}
+    assert {id(p) for group in sgd.param_groups for p in group["params"]} == {
+        id(p) for name, p in model.named_parameters() if name not in moved
+    }
+
+
+def test_all_learning_rates_are_the_same_fraction_of_their_peaks(params: Params) -> None:
+    params = with_values(params, optimizer="muon", lr=0.4, muon={"lr": 0.03, "momentum": 0.9}, epochs=2)
+    model = Net("lattice", 0.0)
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    for weight in model.parameters():
+        weight.grad = torch.zeros_like(weight)
+    optimizers = build_optimizers(model, params)
+    schedule, peak = Schedule(optimizers, params, 10), 0.0
+    for _ in range(20):
+        sgd, muon = (optimizer.param_groups[0]["lr"] for optimizer in optimizers)
+        assert muon == pytest.approx(sgd * 0.03 / 0.4)
+        peak = max(peak, muon)
+        for optimizer in optimizers:
+            optimizer.step()
+        schedule.after_step()
+    assert peak == pytest.approx(0.03)
+
+
 def run_schedule(params: Params, steps: int, losses: list[float]) -> list[float]:
     """Learning rate used by each step of a run whose epochs end with these validation losses."""
     weight = nn.Parameter(torch.zeros(1))
-    schedule, used = Schedule(torch.optim.SGD([weight], lr=params.lr, momentum=0.9), params, steps), []
+    schedule, used = Schedule([torch.optim.SGD([weight], lr=params.lr, momentum=0.9)], params, steps), []
+    optimizer = schedule.schedulers[0].optimizer
     for loss in losses:
         for _ in range(steps):
             used.append(schedule.lr)
-            schedule.optimizer.step()
+            optimizer.step()
             schedule.after_step()
         schedule.after_epoch(loss)
-        assert schedule.optimizer.param_groups[0]["momentum"] == 0.9  # a schedule moves the learning rate alone
+        assert optimizer.param_groups[0]["momentum"] == 0.9  # a schedule moves the learning rate alone
     return used
 
 
@@ -114,5 +181,5 @@ def test_onecycle_refuses_a_warm_up_of_one_step(params: Params, epochs: int, sha
 
 def test_lr_reaches_the_optimizer_unchanged(params: Params) -> None:
     for name in ("sgd", "adam", "adamw"):
-        optimizer = build_optimizer(nn.Conv2d(1, 1, 1), with_values(params, optimizer=name, lr=0.0123))
+        (optimizer,) = build_optimizers(nn.Conv2d(1, 1, 1), with_values(params, optimizer=name, lr=0.0123))
         assert {group["lr"] for group in optimizer.param_groups} == {0.0123}

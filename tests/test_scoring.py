@@ -3,8 +3,12 @@ import pytest
 import torch
 
 from cifar10.mistakes import confident_mistakes
-from cifar10.predict import score
+from cifar10.model import Net
+from cifar10.params import TestTimeAugmentation
+from cifar10.predict import predict, score, views
+from cifar10.runtime import Runtime
 from cifar10.scoring import calibration_error, class_scores
+from cifar10.statistics import Statistics
 
 
 def test_score_by_hand() -> None:
@@ -12,6 +16,35 @@ def test_score_by_hand() -> None:
     result = score(logits, np.array([0, 1], np.uint8))
     assert result.accuracy == 0.5
     assert result.loss == pytest.approx(-(np.log(0.7) + np.log(0.3)) / 2)
+
+
+@pytest.mark.parametrize(("tta", "count"), [("none", 1), ("flip", 2), ("flip+shift", 6)])
+def test_views(tta: TestTimeAugmentation, count: int) -> None:
+    images = torch.randn(2, 3, 32, 32)
+    weights, seen = zip(*views(images, tta), strict=True)
+    assert sum(weights) == 1
+    assert len(seen) == count
+    assert torch.equal(seen[0], images)
+    padded = np.pad(images.numpy(), ((0, 0), (0, 0), (1, 1), (1, 1)), mode="reflect")
+    moved = [padded[:, :, y : y + 32, y : y + 32] for y in (1, 0, 2)]
+    expected = [each for view in moved for each in (view, view[..., ::-1])][:count]
+    assert all(np.array_equal(view, hand) for view, hand in zip(seen, expected, strict=True))
+
+
+def test_mirrored_images_get_the_same_logits_when_both_views_count() -> None:
+    torch.manual_seed(0)
+    net, runtime = Net("lattice", 0.0), Runtime(torch.device("cpu"), "fp32", 1)
+    for module in net.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = 1.0  # or an untrained network says next to nothing
+    net(torch.randn(50, 3, 32, 32))
+    images = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
+    statistics = Statistics([0.5] * 3, [0.25] * 3)
+    one, other = (predict(net, each, statistics, runtime, tta="flip") for each in (images, images[:, :, ::-1]))
+    torch.testing.assert_close(one, other)
+    single = predict(net, images, statistics, runtime)
+    assert not torch.allclose(one, single, rtol=1e-3, atol=1e-5)
+    torch.testing.assert_close(one, (single + predict(net, images[:, :, ::-1], statistics, runtime)) / 2)
 
 
 def test_calibration_error_by_hand() -> None:

@@ -38,7 +38,7 @@ def started(params: Params, split: Split, init_seed: int = 0, **changes: Any) ->
 def trained(params: Params, split: Split, **changes: Any) -> tuple[dict[str, torch.Tensor], History]:
     training = started(params, split, **changes)
     train(training)
-    return training.model.state_dict(), training.history
+    return training.result.state_dict(), training.history
 
 
 def test_same_bits_with_any_number_of_workers(params: Params, split: Split) -> None:
@@ -65,7 +65,7 @@ def test_other_seed_other_weights(params: Params, split: Split) -> None:
 
 def test_it_learns_and_tells(params: Params, split: Split, capsys: pytest.CaptureFixture[str]) -> None:
     plain = params.augmentation.model_dump() | {"hole_p": 0.0}
-    _, history = trained(params, split, epochs=20, dropout=0.0, lr=0.05, augmentation=plain)
+    _, history = trained(params, split, epochs=20, dropout=0.0, lr=0.02, augmentation=plain)
     assert history.epochs[-1]["train_loss"] < history.epochs[0]["train_loss"] / 2
     assert history.last()["validation_accuracy"] > 0.9
     assert len(history.lr) == 20 * 3
@@ -88,21 +88,54 @@ def test_infinite_loss_stops_at_its_step(params: Params, split: Split, tmp_path:
 def test_weights_that_the_last_step_made_infinite_are_noticed(params: Params, split: Split) -> None:
     training = started(params, split, batch_size=96, schedule="step", epochs=1)
     training.validation = Split(split.images[:0], split.labels[:0])
-    for group in training.optimizer.param_groups:
-        group["lr"] = 1e39  # infinite in fp32
+    for optimizer in training.optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = 1e39  # infinite in fp32
     with pytest.raises(UserError, match=r"no longer finite in epoch 1, step 1,"):
         train(training)
     assert training.loss_sum.isfinite()
 
 
+def test_averaged_weights_by_hand(params: Params, split: Split, monkeypatch: pytest.MonkeyPatch) -> None:
+    training = started(params, split, ema=0.75, dropout=0.0)
+    assert training.average
+    update, expected = training.average.update_parameters, dict[str, torch.Tensor]()
+
+    def noted(model: torch.nn.Module) -> None:
+        update(model)
+        for name, weight in model.named_parameters():
+            expected[name] = 0.75 * expected[name] + 0.25 * weight.detach() if name in expected else weight.clone()
+
+    monkeypatch.setattr(training.average, "update_parameters", noted)
+    train(training)
+    for name, weight in training.result.named_parameters():
+        torch.testing.assert_close(weight, expected[name])
+        assert not torch.allclose(weight, training.model.get_parameter(name), rtol=1e-4)
+    # BatchNorm's statistics are those that these weights bring about on plain images.
+    images = torch.from_numpy(split.images).permute(0, 3, 1, 2).float() / 255
+    weight = training.result.get_parameter("features.conv1.conv.weight")
+    activations = torch.conv2d((images - 0.5) / 0.25, weight, padding=1)
+    found = training.result.get_submodule("features.conv1.bn")
+    assert isinstance(found, torch.nn.BatchNorm2d)
+    torch.testing.assert_close(found.running_mean, activations.mean((0, 2, 3)))
+    torch.testing.assert_close(found.running_var, activations.var((0, 2, 3)), rtol=1e-4, atol=1e-4)
+
+
+def test_without_averaging_the_result_is_the_network_itself(params: Params, split: Split) -> None:
+    training = started(params, split, ema=0.0)
+    train(training)
+    assert training.result is training.model
+
+
 @pytest.mark.parametrize(
     ("stops", "settings"),
     [
-        ((1, 3, 5, 6, 8), {}),
+        ((1, 3, 5, 6, 8), {"optimizer": "muon", "ema": 0.9}),
+        ((2, 3), {"optimizer": "sgd", "ema": 0.0}),
         ((2, 3), {"optimizer": "adam", "lr": 0.01, "schedule": "step", "step": {"step_size": 1, "gamma": 0.5}}),
         ((6, 7), {"optimizer": "adamw", "lr": 0.01, "schedule": "plateau", "plateau": {"factor": 0.5, "patience": 0}}),
     ],
-    ids=["sgd", "adam", "adamw"],
+    ids=["muon", "sgd", "adam", "adamw"],
 )
 def test_stopped_after_any_step_it_goes_on_with_the_same_bits(
     params: Params,
@@ -124,6 +157,6 @@ def test_stopped_after_any_step_it_goes_on_with_the_same_bits(
         train(resumed, checkpoints)
         assert "going on after epoch" in capsys.readouterr().out
         assert len(resumed.history.lr) == 9
-        for name, tensor in resumed.model.state_dict().items():
+        for name, tensor in resumed.result.state_dict().items():
             assert torch.equal(tensor, expected[name]), (steps, name)
         assert (resumed.history.epochs, resumed.history.lr) == (history.epochs, history.lr)

@@ -19,6 +19,7 @@ def _auto_or_count(value: Any, least: int) -> Any:
 
 TRAINING_IMAGES = {"cifar10": 50_000, "cifar10-jpeg": 50_000, "digits": 1437}
 Execution = Literal["dense", "lattice"]
+TestTimeAugmentation = Literal["none", "flip", "flip+shift"]
 Probability = Annotated[float, Field(ge=0, le=1)]
 PositiveInt = Annotated[int, Field(ge=1, le=10_000_000)]
 Shrink = Annotated[float, Field(gt=0, lt=1)]
@@ -32,6 +33,15 @@ class Strict(BaseModel):
     model_config = ConfigDict(
         strict=True, extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
     )
+
+
+class Muon(Strict):
+    """torch.optim.Muon for the dense 3x3 convolutions but the first; all else by sgd"""
+
+    lr: Annotated[float, Field(gt=0, le=1000)]
+    """learning rate, as lr is for sgd; weights are kept at norm sqrt(outputs)"""
+    momentum: Annotated[float, Field(ge=0, lt=1)]
+    """Nesterov's"""
 
 
 class Step(Strict):
@@ -80,6 +90,8 @@ class Augmentation(Strict):
     """probability of one square hole, filled with the dataset mean"""
     hole_size: Annotated[int, Field(ge=1, le=32)]
     """side of the hole, pixels"""
+    hole_until: Probability
+    """fraction of the epochs after which no hole is cut any more"""
 
 
 class Params(Strict):
@@ -97,22 +109,29 @@ class Params(Strict):
     """passes over the training images"""
     batch_size: Annotated[int, Field(ge=2, le=50_000)]
     """images a step"""
-    optimizer: Literal["sgd", "adam", "adamw"]
-    """sgd | adam | adamw"""
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)]
+    """share of each training label spread evenly over the classes"""
+    ema: Annotated[float, Field(ge=0, lt=1)]
+    """share that the averaged weights, which are the result, keep at each step; 0: the last weights, not averaged"""
+    optimizer: Literal["sgd", "adam", "adamw", "muon"]
+    """sgd | adam | adamw | muon: the group below of that name applies"""
     lr: Annotated[float, Field(gt=0, le=1000)]
     """learning rate: the peak for onecycle, the start for step and plateau"""
     momentum: Annotated[float, Field(ge=0, lt=1)]
-    """sgd only"""
+    """sgd, and what muon leaves to it"""
     nesterov: bool
-    """sgd only"""
+    """sgd, and what muon leaves to it"""
     weight_decay: Annotated[float, Field(ge=0, le=1000)]
-    """L2 penalty (adamw: decoupled), not on BatchNorm"""
+    """L2 penalty (adamw: decoupled), not on BatchNorm, nor on what muon keeps at its norm"""
+    muon: Muon
     schedule: Literal["step", "onecycle", "plateau"]
     """step | onecycle | plateau: the group below of that name applies"""
     step: Step
     onecycle: OneCycle
     plateau: Plateau
     augmentation: Augmentation
+    tta: TestTimeAugmentation
+    """none | flip | flip+shift: the views of a test image whose mean gives tta_accuracy, a metric beside accuracy"""
     device: Literal["auto", "cpu", "cuda"]
     """auto | cpu | cuda"""
     augment_on: Literal["cpu", "device"]
@@ -147,7 +166,7 @@ class Params(Strict):
                 )
         if self.schedule == "plateau" and self.validation_size == 0:
             faults.append("schedule: plateau watches the validation loss, so validation_size must be > 0 (got 0)")
-        if self.optimizer == "sgd" and self.nesterov and self.momentum == 0:
+        if self.optimizer in ("sgd", "muon") and self.nesterov and self.momentum == 0:
             faults.append("nesterov: true needs momentum > 0 (got 0)")
         if faults:
             raise ValueError("\n".join(faults))
@@ -156,6 +175,7 @@ class Params(Strict):
 
 # What a machine resolves or does its own way: recorded in metrics/run.json, not in the model.
 MACHINE = {"device", "augment_on", "precision", "threads", "workers"}
+EVALUATION = {"tta"}  # what a training does not depend on either
 
 
 def parse_params(text: str | bytes, source: str = "params.yaml") -> Params:

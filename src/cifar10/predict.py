@@ -1,5 +1,6 @@
 """Logits for images, and the loss and accuracy they give."""
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -9,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from cifar10.model import Net, folded
+from cifar10.params import TestTimeAugmentation
 from cifar10.runtime import Runtime
 from cifar10.statistics import Statistics
 
@@ -29,17 +31,46 @@ class Normalise:
 
 
 def predict(
-    model: Net, images: NDArray[np.uint8], statistics: Statistics, runtime: Runtime, batch_size: int = 500
+    model: Net,
+    images: NDArray[np.uint8],
+    statistics: Statistics,
+    runtime: Runtime,
+    batch_size: int = 500,
+    tta: TestTimeAugmentation = "none",
 ) -> Tensor:
-    """Map uint8 images (N, 32, 32, 3) to float32 logits (N, 10) on the CPU, by `model` as it is in evaluation mode."""
-    model, normalise = folded(model), Normalise(statistics, runtime.device)
-    logits = []
-    with torch.inference_mode():
-        for start in range(0, len(images), batch_size):
-            batch = torch.from_numpy(np.array(images[start : start + batch_size])).to(runtime.device)
-            with runtime.autocast():
-                logits.append(model(normalise(batch)).float().cpu())
-    return torch.cat(logits)
+    """Map uint8 images (N, 32, 32, 3) to float32 logits (N, 10) on the CPU, by `model` as it is in evaluation mode.
+
+    With `tta` they are the means over several views of each image.
+    """
+    model = folded(model)
+    with torch.inference_mode(), runtime.autocast():
+        batches = normalised(images, statistics, runtime, batch_size)
+        return torch.cat([sum(w * model(view).float() for w, view in views(batch, tta)).cpu() for batch in batches])
+
+
+def views(images: Tensor, tta: TestTimeAugmentation) -> Iterator[tuple[float, Tensor]]:
+    """Weight and images (N, C, H, W) of each view: as they are, mirrored, and both moved by a pixel along the diagonal.
+
+    As in cifar10-airbench; the border is reflected.
+    """
+    if tta == "none":
+        yield 1.0, images
+        return
+    side = images.shape[-1]
+    padded = F.pad(images, (1, 1, 1, 1), mode="reflect")
+    for start, weight in ((1, 1.0),) if tta == "flip" else ((1, 0.5), (0, 0.25), (2, 0.25)):
+        view = padded[..., start : start + side, start : start + side]
+        yield weight / 2, view
+        yield weight / 2, view.flip(-1)
+
+
+def normalised(
+    images: NDArray[np.uint8], statistics: Statistics, runtime: Runtime, batch_size: int = 500
+) -> Iterator[Tensor]:
+    """Batches of uint8 images (N, 32, 32, 3), normalised, on the device."""
+    normalise = Normalise(statistics, runtime.device)
+    for start in range(0, len(images), batch_size):
+        yield normalise(torch.from_numpy(np.array(images[start : start + batch_size])).to(runtime.device))
 
 
 def score(logits: Tensor, labels: NDArray[np.uint8]) -> Score:

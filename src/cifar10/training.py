@@ -5,33 +5,36 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from signal import Signals
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
 from tqdm import tqdm
 
-from cifar10.batches import DROPOUT, batch_loader
+from cifar10.batches import AVERAGE, DROPOUT, batch_loader
 from cifar10.checkpoint import Checkpoints
 from cifar10.errors import StoppedError, UserError
 from cifar10.history import History
 from cifar10.model import Net
-from cifar10.optim import Schedule, build_optimizer
+from cifar10.optim import Schedule, build_optimizers
 from cifar10.params import Params
-from cifar10.predict import Normalise, predict, score
+from cifar10.predict import Normalise, normalised, predict, score
 from cifar10.runtime import Runtime
 from cifar10.split import Split
 from cifar10.statistics import Statistics
 
+RECALIBRATION = 5_000  # images that BatchNorm's statistics of averaged weights are taken from
+
 
 class Training:
-    """A training of `model`, in place, on `split`, and where it stands.
+    """A training of `model`, in place, on `split`, and where it stands; what comes of it is `result`.
 
     A row of `history.epochs` holds epoch, loss and accuracy (0...1) of both splits. The training loss and accuracy are
     means over the epoch's augmented images, each taken before the step that learns from it; the validation's are taken
-    after the epoch on plain images, and left out where nothing is held out.
+    after the epoch on plain images by `result`, and left out where nothing is held out.
     """
 
     def __init__(
@@ -42,8 +45,11 @@ class Training:
         self.loader, self.order = batch_loader(split, statistics, params, runtime.device)
         runtime.place(model)
         self.normalise = Normalise(statistics, runtime.device)
-        self.optimizer = build_optimizer(model, params)
-        self.schedule = Schedule(self.optimizer, params, len(self.order))
+        self.optimizers = build_optimizers(model, params)
+        self.schedule = Schedule(self.optimizers, params, len(self.order))
+        self.average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(params.ema)) if params.ema else None  # type: ignore[no-untyped-call]
+        chosen = np.random.default_rng([params.seed, 0, AVERAGE]).permutation(len(split.labels))[:RECALIBRATION]
+        self.recalibration = split.images[np.sort(chosen)]
         self.history = History()
         self.epoch = 0  # epochs finished
         self._begin_epoch()
@@ -54,19 +60,29 @@ class Training:
         # Summed on the device and read seldom: reading waits for the device.
         self.loss_sum, self.correct = (torch.zeros((), device=self.runtime.device) for _ in range(2))
 
+    @property
+    def result(self) -> Net:
+        """The network after the last finished epoch: with averaged weights, or `model` itself where ema is 0."""
+        return cast(Net, self.average.module) if self.average else self.model
+
     def state(self) -> dict[str, Any]:
         return {
             "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "schedule": self.schedule.scheduler.state_dict(),
+            "average": self.average.state_dict() if self.average else None,
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "schedulers": [scheduler.state_dict() for scheduler in self.schedule.schedulers],
             "history": asdict(self.history),
             "progress": {name: getattr(self, name) for name in ("epoch", "step", "seconds", "loss_sum", "correct")},
         }
 
     def restore(self, state: dict[str, Any]) -> None:
         self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.schedule.scheduler.load_state_dict(state["schedule"])
+        if self.average:
+            self.average.load_state_dict(state["average"])
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+        for scheduler, saved in zip(self.schedule.schedulers, state["schedulers"], strict=True):
+            scheduler.load_state_dict(saved)
         self.history = History(**state["history"])
         for name, value in state["progress"].items():
             setattr(self, name, value.to(self.runtime.device) if isinstance(value, Tensor) else value)
@@ -90,11 +106,15 @@ class Training:
         loss, accuracy = self._means()
         trained = self.seconds + time.perf_counter() - started
         row = {"epoch": self.epoch + 1, "train_loss": loss, "train_accuracy": accuracy}
+        if self.average:
+            # The network with averaged weights has never run, so BatchNorm knows nothing of its activations.
+            with self.runtime.autocast():
+                update_bn(normalised(self.recalibration, self.statistics, self.runtime), self.average.module)
         if len(self.validation.labels):
-            logits = predict(self.model, self.validation.images, self.statistics, self.runtime)
+            logits = predict(self.result, self.validation.images, self.statistics, self.runtime)
             held_out = score(logits, self.validation.labels)
             row |= {"validation_loss": held_out.loss, "validation_accuracy": held_out.accuracy}
-        weights = (parameter.sum().item() for parameter in self.model.parameters())
+        weights = (parameter.sum().item() for parameter in self.result.parameters())
         if not all(map(math.isfinite, (*row.values(), *weights))):
             raise self._diverged()
         self.schedule.after_epoch(row.get("validation_loss"))
@@ -112,18 +132,21 @@ class Training:
         images, labels = images.to(self.runtime.device), labels.to(self.runtime.device)
         with self.runtime.autocast():
             logits = self.model(self.normalise(images))
-        loss = F.cross_entropy(logits.float(), labels)
+        loss = F.cross_entropy(logits.float(), labels, label_smoothing=self.params.label_smoothing)
         self.loss_sum += loss.detach() * len(labels)
         self.correct += (logits.argmax(1) == labels).sum()
         self.step += 1
         # On a GPU every 50th step is looked at: once not finite, the sum stays so.
         if (self.runtime.device.type == "cpu" or self.step % 50 == 0) and not self.loss_sum.isfinite():
             raise self._diverged()
-        self.optimizer.zero_grad()
+        self.model.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         self.history.lr.append(self.schedule.lr)
-        self.optimizer.step()
+        for optimizer in self.optimizers:
+            optimizer.step()
         self.schedule.after_step()
+        if self.average:
+            self.average.update_parameters(self.model)
 
     def _means(self) -> tuple[float, float]:
         """Loss and accuracy of the epoch's steps so far."""
