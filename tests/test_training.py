@@ -111,6 +111,7 @@ def test_averaged_weights_by_hand(params: Params, split: Split, monkeypatch: pyt
     for name, weight in training.result.named_parameters():
         torch.testing.assert_close(weight, expected[name])
         assert not torch.allclose(weight, training.model.get_parameter(name), rtol=1e-4)
+    assert not np.array_equal(training.recalibration, split.images)  # drawn: the arrays lie sorted by class
     # BatchNorm's statistics are those that these weights bring about on plain images.
     images = torch.from_numpy(split.images).permute(0, 3, 1, 2).float() / 255
     weight = training.result.get_parameter("features.conv1.conv.weight")

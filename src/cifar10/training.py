@@ -49,7 +49,8 @@ class Training:
         self.schedule = Schedule(self.optimizers, params, len(self.order))
         self.average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(params.ema)) if params.ema else None  # type: ignore[no-untyped-call]
         chosen = np.random.default_rng([params.seed, 0, AVERAGE]).permutation(len(split.labels))[:RECALIBRATION]
-        self.recalibration = split.images[np.sort(chosen)]
+        # In this order: the arrays lie sorted by class, and a batch of one class has not the variance of all.
+        self.recalibration = split.images[chosen]
         self.history = History()
         self.epoch = 0  # epochs finished
         self._begin_epoch()
