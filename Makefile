@@ -1,5 +1,5 @@
 # Each target works as the first command ever typed in a fresh clone: it sets up .venv by itself.
-.PHONY: help setup demo lint test kills verify audit bench lock
+.PHONY: help setup demo lint test kills verify audit bench ablation lock
 
 BIN := .venv/bin
 
@@ -17,7 +17,7 @@ setup: .venv/installed-$(TORCH) ## make .venv from the hashed locks (TORCH=cpu: 
 	@rm -f .venv/installed-* && touch $@
 
 # What suits 1,437 digits: fewer epochs, a smaller validation split, and no flips, which would turn a 2 into an S.
-DEMO := dataset=digits epochs=20 validation_size=200 augmentation.flip_p=0
+DEMO := dataset=digits epochs=20 validation_size=200 augmentation.flip_p=0 tta=none
 
 demo: setup ## the whole pipeline on embedded digits, no download, about a minute
 	@$(BIN)/dvc exp run $(DEMO:%=--set-param %)
@@ -49,6 +49,9 @@ audit: setup ## look the locked versions up in the database of known vulnerabili
 
 bench: setup ## speed against a tutorial's training loop, and where the time goes; ten minutes, nothing else running
 	@$(BIN)/python -m benchmarks
+
+ablation: setup ## the table of what each change to the recipe is worth, from the experiments of this repository
+	@$(BIN)/python -m benchmarks.ablation
 
 lock: setup ## renew both locks within the ranges of pyproject.toml
 	@$(BIN)/uv pip compile $(COMPILE) pyproject.toml -o requirements.lock

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn, update_bn
+from torch.optim.swa_utils import AveragedModel, update_bn
 from tqdm import tqdm
 
 from cifar10.batches import AVERAGE, DROPOUT, batch_loader
@@ -26,6 +26,7 @@ from cifar10.runtime import Runtime
 from cifar10.split import Split
 from cifar10.statistics import Statistics
 
+Tensors = tuple[Tensor, ...] | list[Tensor]
 RECALIBRATION = 5_000  # images that BatchNorm's statistics of averaged weights are taken from
 
 
@@ -47,7 +48,7 @@ class Training:
         self.normalise = Normalise(statistics, runtime.device)
         self.optimizers = build_optimizers(model, params)
         self.schedule = Schedule(self.optimizers, params, len(self.order))
-        self.average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(params.ema)) if params.ema else None  # type: ignore[no-untyped-call]
+        self.average = AveragedModel(model, multi_avg_fn=self._update_average) if params.ema else None
         chosen = np.random.default_rng([params.seed, 0, AVERAGE]).permutation(len(split.labels))[:RECALIBRATION]
         # In this order: the arrays lie sorted by class, and a batch of one class has not the variance of all.
         self.recalibration = split.images[chosen]
@@ -65,6 +66,11 @@ class Training:
     def result(self) -> Net:
         """The network after the last finished epoch: with averaged weights, or `model` itself where ema is 0."""
         return cast(Net, self.average.module) if self.average else self.model
+
+    def _update_average(self, averages: Tensors, weights: Tensors, _: Tensor | int) -> None:
+        # The weights that it begins with count for less than ema says, or a short run would never lose them.
+        steps = self.epoch * len(self.order) + self.step
+        torch._foreach_lerp_(averages, weights, 1 - min(self.params.ema, steps / (steps + 9)))
 
     def state(self) -> dict[str, Any]:
         return {

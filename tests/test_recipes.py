@@ -1,0 +1,59 @@
+"""Recipes are lists of what --set-param takes; the ablation table is arithmetic on experiments."""
+
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from benchmarks.ablation import flat, table
+from cifar10.params import Params
+
+ROOT = Path(__file__).parent.parent
+RECIPES = {path.stem: YAML(typ="safe").load(path.read_text()) for path in ROOT.glob("recipes/*.yaml")}
+
+
+def overrides(name: str) -> dict[str, Any]:
+    return {key: YAML(typ="safe").load(value) for key, value in (line.split("=") for line in RECIPES[name])}
+
+
+def test_there_are_three_and_all_set_the_same_keys() -> None:
+    """So that one can follow another, whatever the workspace held before."""
+    assert set(RECIPES) == {"default", "fast", "reference"}
+    assert len({tuple(overrides(name)) for name in RECIPES}) == 1
+
+
+def test_the_default_is_params_yaml(params: Params) -> None:
+    committed = flat(params.model_dump())
+    assert overrides("default") == {key: committed[key] for key in overrides("default")}
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_is_valid_and_its_command_sets_all_of_it(params: Params, name: str) -> None:
+    values = params.model_dump()
+    for key, value in overrides(name).items():
+        *groups, last = key.split(".")
+        group = values
+        for part in groups:
+            group = group[part]
+        assert last in group
+        group[last] = value
+    Params.model_validate(values)
+    command = f"echo $(sed -n 's/^- /-S /p' recipes/{name}.yaml)"  # as the README has it
+    output = subprocess.check_output(["sh", "-c", command], cwd=ROOT, text=True)
+    assert output.split() == [word for line in RECIPES[name] for word in ("-S", line)]
+
+
+def test_ablation_table() -> None:
+    def run(accuracy: float, seconds: float, **params: Any) -> dict[str, Any]:
+        common = {"validation_loss": 0.5, "train_accuracy": 0.8, "seconds_per_epoch": seconds}
+        return {"validation_accuracy": accuracy, "params": {"threads": 1, "lr": 0.2, "muon.lr": 0.1} | params} | common
+
+    found = [("none", run(0.8, 10, seed=0)), ("lr", run(0.9, 20, lr=0.3, seed=0)), ("none", run(0.82, 14, seed=1))]
+    lr, none = table(found, {"threads": 2, "lr": 0.2, "seed": 7, "muon.lr": 0.1})
+    assert (lr["change"], lr["set_params"], lr["seeds"], lr["std"]) == ("lr", "-S lr=0.3", 1, "")
+    assert (none["change"], none["set_params"], none["seeds"]) == ("none", "", 2)
+    assert none["validation_accuracy"] == pytest.approx(0.81)
+    assert none["std"] == pytest.approx(0.0141)  # 0.01 times the root of 2
+    assert none["seconds_per_epoch"] == 12
