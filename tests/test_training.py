@@ -79,7 +79,7 @@ def test_it_learns_and_tells(params: Params, split: Split, capsys: pytest.Captur
 def test_infinite_loss_stops_at_its_step(params: Params, split: Split, tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path, "key")
     # Weights grow by a factor of 1e6 at every step.
-    changes = {"optimizer": "sgd", "lr": 1000.0, "weight_decay": 1000.0, "schedule": "step"}
+    changes: dict[str, Any] = {"optimizer": "sgd", "lr": 1000.0, "weight_decay": 1000.0, "schedule": "step"}
     training = started(params, split, batch_size=16, **changes)
     with pytest.raises(UserError, match=r"no longer finite in epoch 1, step 3, at lr 1000; .*--set-param lr=100") as e:
         train(training, checkpoints)

@@ -139,7 +139,7 @@ class Training:
         images, labels = images.to(self.runtime.device), labels.to(self.runtime.device)
         with self.runtime.autocast():
             logits = self.model(self.normalise(images))
-        loss = F.cross_entropy(logits.float(), labels, label_smoothing=self.params.label_smoothing)
+        loss = F.cross_entropy(logits.float(), labels)
         self.loss_sum += loss.detach() * len(labels)
         self.correct += (logits.argmax(1) == labels).sum()
         self.step += 1
