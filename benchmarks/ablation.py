@@ -34,7 +34,9 @@ def runs() -> Iterator[tuple[str, dict[str, Any]]]:
             metrics = json.loads(git("show", f"{ref}:metrics/train.json"))
             seconds = json.loads(git("show", f"{ref}:metrics/run.json"))["seconds"]
             params = flat(yaml.load(git("show", f"{ref}:params.yaml")))
-            yield name[1], metrics | {"params": params, "seconds_per_epoch": seconds / params["epochs"]}
+            commit = git("rev-parse", "--short", f"{ref}^").strip()
+            seconds_per_epoch = seconds / params["epochs"]
+            yield name[1], metrics | {"params": params, "commit": commit, "seconds_per_epoch": seconds_per_epoch}
 
 
 def flat(params: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -53,14 +55,16 @@ def table(found: Sequence[tuple[str, Mapping[str, Any]]], committed: Mapping[str
     rows = []
     for name, same in changes.items():
         params = same[0]["params"]
-        differ = (key for key in params if key in committed and key not in MACHINE | {"seed"})
+        # What params.yaml no longer knows was off where it was 0.
+        differ = (key for key in params if params[key] != committed.get(key, 0) and key not in MACHINE | {"seed"})
         accuracies = [run["validation_accuracy"] for run in same if "validation_accuracy" in run]
         if not accuracies:  # trained on all images
             continue
         rows.append(
             {
                 "change": name,
-                "set_params": " ".join(f"-S {key}={params[key]}" for key in differ if params[key] != committed[key]),
+                "set_params": " ".join(f"-S {key}={params[key]}" for key in differ),
+                "commit": same[0]["commit"],
                 "seeds": len(same),
                 "validation_accuracy": round(mean(accuracies), 4),
                 "std": round(stdev(accuracies), 4) if len(accuracies) > 1 else "",
@@ -80,8 +84,8 @@ def main() -> None:
         writer = csv.DictWriter(file, rows[0].keys(), lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-    for row in (dict.fromkeys(rows[0], "---"), *rows) if rows else ():
-        print("| " + " | ".join(str(value) for value in row.values()) + " |")
+    for cells in (rows[0].keys(), ["---"] * len(rows[0]), *(row.values() for row in rows)):
+        print("| " + " | ".join(map(str, cells)) + " |")
 
 
 if __name__ == "__main__":
