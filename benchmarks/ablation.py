@@ -7,7 +7,6 @@ NAME. Writes recipes/ablation.csv, prints it as a table. The test split plays no
 import csv
 import json
 import re
-import subprocess
 import sys
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,12 +17,9 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from cifar10.params import MACHINE
+from stages.verify import git
 
 CSV = Path("recipes/ablation.csv")
-
-
-def git(*arguments: str) -> str:
-    return subprocess.run(["git", *arguments], check=True, capture_output=True, text=True).stdout
 
 
 def runs() -> Iterator[tuple[str, dict[str, Any]]]:
@@ -34,7 +30,7 @@ def runs() -> Iterator[tuple[str, dict[str, Any]]]:
             metrics = json.loads(git("show", f"{ref}:metrics/train.json"))
             seconds = json.loads(git("show", f"{ref}:metrics/run.json"))["seconds"]
             params = flat(yaml.load(git("show", f"{ref}:params.yaml")))
-            commit = git("rev-parse", "--short", f"{ref}^").strip()
+            commit = git("rev-parse", "--short", f"{ref}^")
             seconds_per_epoch = seconds / params["epochs"]
             yield name[1], metrics | {"params": params, "commit": commit, "seconds_per_epoch": seconds_per_epoch}
 

@@ -102,11 +102,12 @@ def test_averaged_weights_by_hand(params: Params, split: Split, monkeypatch: pyt
     training = started(params, split, ema=0.2, dropout=0.0)
     assert training.average
     update, expected = training.average.update_parameters, dict[str, torch.Tensor]()
-    steps, steps_and_9 = count(1), count(10)
+    steps = count(1)
 
     def noted(model: torch.nn.Module) -> None:
         update(model)
-        decay = min(0.2, next(steps) / next(steps_and_9))
+        step = next(steps)
+        decay = min(0.2, step / (step + 9))
         for name, weight in model.named_parameters():
             expected[name] = decay * expected.get(name, weight.detach()) + (1 - decay) * weight.detach()
 
