@@ -1,7 +1,8 @@
-"""make ablation: what each change to the committed recipe is worth, from this repository's DVC experiments.
+"""make ablation: what each change to a recipe is worth, from this repository's DVC experiments.
 
-An experiment NAME-sSEED, made with `dvc exp run --name NAME-sSEED -S seed=SEED ... train`, is one run of the change
-NAME. Writes recipes/ablation.csv, prints it as a table. The test split plays no part.
+An experiment NAME-sSEED, made with `dvc exp run --name NAME-sSEED -S seed=SEED ... [train]`, is one run of the change
+NAME. Its rows go into recipes/ablation.csv, which keeps those of experiments that are gone, and are printed as a table.
+Choices are made by validation_accuracy; the test split's columns are filled where `evaluate` ran on that very network.
 """
 
 import csv
@@ -9,7 +10,7 @@ import json
 import re
 import sys
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -20,19 +21,34 @@ from cifar10.params import MACHINE
 from stages.verify import git
 
 CSV = Path("recipes/ablation.csv")
+DIGITS = {"validation_accuracy": 4, "validation_loss": 4, "train_accuracy": 4, "seconds_per_epoch": 1}
+TEST_DIGITS = {"test_accuracy": 4, "tta_accuracy": 4, "calibration_error": 4}
+COLUMNS = (
+    *("change", "set_params", "commit", "seeds", "validation_accuracy", "std", "validation_loss", "train_accuracy"),
+    *("seconds_per_epoch", "test_accuracy", "test_std", "tta_accuracy", "calibration_error"),
+)
 
 
 def runs() -> Iterator[tuple[str, dict[str, Any]]]:
-    """Name of the change, and the metrics and parameters of one run of it."""
+    """Name of the change, and its metrics, its parameters and those of the commit that it changes: one run of it."""
     yaml = YAML(typ="safe")
     for ref in git("for-each-ref", "--format=%(refname)", "refs/exps").split():
         if name := re.fullmatch(r"refs/exps/\w{2}/\w{38}/(.+)-s\d+", ref):
-            metrics = json.loads(git("show", f"{ref}:metrics/train.json"))
+            run = json.loads(git("show", f"{ref}:metrics/train.json"))
+            params, base = (flat(yaml.load(git("show", f"{commit}:params.yaml"))) for commit in (ref, f"{ref}^"))
             seconds = json.loads(git("show", f"{ref}:metrics/run.json"))["seconds"]
-            params = flat(yaml.load(git("show", f"{ref}:params.yaml")))
-            commit = git("rev-parse", "--short", f"{ref}^")
-            seconds_per_epoch = seconds / params["epochs"]
-            yield name[1], metrics | {"params": params, "commit": commit, "seconds_per_epoch": seconds_per_epoch}
+            run |= {"params": params, "base": base, "commit": git("rev-parse", "--short", f"{ref}^")}
+            run |= {"seconds_per_epoch": seconds / params["epochs"]}
+            if evaluated(yaml.load(git("show", f"{ref}:dvc.lock"))["stages"]):
+                test = json.loads(git("show", f"{ref}:metrics/test.json"))
+                run |= test | {"test_accuracy": test["accuracy"]}
+            yield name[1], run
+
+
+def evaluated(stages: Mapping[str, Any]) -> bool:
+    """Whether the test metrics are those of the network that this run has trained, not of one before."""
+    scored = [dep["md5"] for dep in stages["evaluate"]["deps"] if dep["path"] == "models/model.safetensors"]
+    return scored == [out["md5"] for out in stages["train"]["outs"] if out["path"] == "models/model.safetensors"]
 
 
 def flat(params: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -43,45 +59,42 @@ def flat(params: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return pairs
 
 
-def table(found: Sequence[tuple[str, Mapping[str, Any]]], committed: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """A row for each change, best validation accuracy first; `set_params` is its difference from `committed`."""
+def table(found: Iterable[tuple[str, Mapping[str, Any]]]) -> list[dict[str, Any]]:
+    """A row for each change, its numbers the means over its runs; `set_params` makes it from the commit's params."""
     changes = defaultdict(list)
     for name, run in found:
         changes[name].append(run)
-    rows = []
-    for name, same in changes.items():
-        params = same[0]["params"]
-        # What params.yaml no longer knows was off where it was 0.
-        differ = (key for key in params if params[key] != committed.get(key, 0) and key not in MACHINE | {"seed"})
-        accuracies = [run["validation_accuracy"] for run in same if "validation_accuracy" in run]
-        if not accuracies:  # trained on all images
-            continue
-        rows.append(
-            {
-                "change": name,
-                "set_params": " ".join(f"-S {key}={params[key]}" for key in differ),
-                "commit": same[0]["commit"],
-                "seeds": len(same),
-                "validation_accuracy": round(mean(accuracies), 4),
-                "std": round(stdev(accuracies), 4) if len(accuracies) > 1 else "",
-                "validation_loss": round(mean(run["validation_loss"] for run in same), 4),
-                "train_accuracy": round(mean(run["train_accuracy"] for run in same), 4),
-                "seconds_per_epoch": round(mean(run["seconds_per_epoch"] for run in same), 1),
-            }
-        )
-    return sorted(rows, key=lambda row: -row["validation_accuracy"])
+    return [row(name, same) for name, same in changes.items()]
+
+
+def row(name: str, same: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    params, base = same[0]["params"], same[0]["base"]
+    differ = (key for key in params if params[key] != base.get(key) and key not in MACHINE | {"seed"})
+    cells = dict.fromkeys(COLUMNS, "") | {"change": name, "commit": same[0]["commit"], "seeds": len(same)}
+    cells["set_params"] = " ".join(f"-S {key}={params[key]}" for key in differ)
+    for key, digits in (DIGITS | TEST_DIGITS).items():
+        if all(key in run for run in same):
+            cells[key] = round(mean(run[key] for run in same), digits)
+    for key, spread in (("validation_accuracy", "std"), ("test_accuracy", "test_std")):
+        if cells[key] != "" and len(same) > 1:
+            cells[spread] = round(stdev(run[key] for run in same), 4)
+    return cells
 
 
 def main() -> None:
-    rows = table(list(runs()), flat(YAML(typ="safe").load(Path("params.yaml").read_text())))
+    rows = table(runs())
     if not rows:
         sys.exit("error: no experiment is called NAME-sSEED; make one with: dvc exp run --name NAME-s0 -S ... train")
+    with CSV.open(newline="") as file:
+        names = {each["change"] for each in rows}
+        rows += [before for before in csv.DictReader(file) if before["change"] not in names]
+    rows.sort(key=lambda each: -float(each["validation_accuracy"] or 0))
     with CSV.open("w", newline="") as file:
-        writer = csv.DictWriter(file, rows[0].keys(), lineterminator="\n")
+        writer = csv.DictWriter(file, COLUMNS, restval="", lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-    for cells in (rows[0].keys(), ["---"] * len(rows[0]), *(row.values() for row in rows)):
-        print("| " + " | ".join(map(str, cells)) + " |")
+    for line in (COLUMNS, ["---"] * len(COLUMNS), *([each.get(name, "") for name in COLUMNS] for each in rows)):
+        print("| " + " | ".join(map(str, line)) + " |")
 
 
 if __name__ == "__main__":

@@ -48,6 +48,7 @@ class Clone:
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "XDG_CACHE_HOME": str(self.path.parent / "cache"),
             "COLUMNS": "500",
+            "SHELL": "/bin/sh",  # as where SHELL is not set; it may be dash, which stays while what it has called runs
             "PYTHONUNBUFFERED": "1",
             # No network: whatever asks for it is refused.
             **dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"), "http://127.0.0.1:9"),

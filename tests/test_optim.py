@@ -7,7 +7,6 @@ import pytest
 import torch
 from torch import nn
 
-from cifar10.errors import ParamsError
 from cifar10.model import Net
 from cifar10.optim import Schedule, build_optimizers
 from cifar10.params import Params
@@ -170,13 +169,6 @@ def test_onecycle(params: Params) -> None:
         assert lr == pytest.approx(high + (low - high) * (1 + math.cos(math.pi * share)) / 2)
     assert used[4] == pytest.approx(0.4)
     assert used[-1] == pytest.approx(0.0004)
-
-
-@pytest.mark.parametrize(("epochs", "share"), [(1, 0.1), (2, 0.05), (1, 0.01)])
-def test_onecycle_refuses_a_warm_up_of_one_step(params: Params, epochs: int, share: float) -> None:
-    settings = params.onecycle.model_dump() | {"pct_start": share}
-    with pytest.raises(ParamsError, match=rf"onecycle\.pct_start: must be > .*\(got {share}\)"):
-        run_schedule(with_values(params, epochs=epochs, onecycle=settings), 10, [1.0] * epochs)
 
 
 def test_lr_reaches_the_optimizer_unchanged(params: Params) -> None:

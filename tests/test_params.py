@@ -100,6 +100,10 @@ def test_numbers_as_dvc_writes_and_people_type_them(text: str, value: float) -> 
     assert math.isclose(parse_params(changed("lr", text)).lr, value)
 
 
+def warm_up(pct_start: float) -> dict[str, float]:
+    return {"pct_start": pct_start, "div_factor": 25.0, "final_div_factor": 10000.0}
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -126,11 +130,16 @@ def test_numbers_as_dvc_writes_and_people_type_them(text: str, value: float) -> 
             {"epochs": 1, "batch_size": 45_000},
             "onecycle.pct_start: must be > 1, so that the warm-up of a run of 1 steps has more than one (got 0.3)",
         ),
+        (
+            {"epochs": 1, "batch_size": 4_500, "onecycle": warm_up(0.1)},
+            "onecycle.pct_start: must be > 0.1, so that the warm-up of a run of 10 steps has more than one (got 0.1)",
+        ),
     ],
 )
 def test_combinations(changes: dict[str, Any], message: str) -> None:
     values = yaml.safe_load(COMMITTED)
-    for fine in ({"batch_size": 45_000}, {"validation_size": 10}, {"epochs": 1}):
+    ten_steps = {"epochs": 1, "batch_size": 4_500, "onecycle": warm_up(0.11)}
+    for fine in ({"batch_size": 45_000}, {"validation_size": 10}, {"epochs": 1}, ten_steps):
         parse_params(yaml.safe_dump(values | fine))
     with pytest.raises(ParamsError) as error:
         parse_params(yaml.safe_dump(values | changes))

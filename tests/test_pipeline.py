@@ -1,10 +1,13 @@
 """The whole pipeline through DVC, on a few digits, in a temporary clone whose path holds a space."""
 
 import json
+import os
 import re
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
+from signal import SIGKILL
 
 import pytest
 
@@ -139,7 +142,11 @@ def test_when_dvc_dies_its_stage_saves_and_ends_and_dvc_goes_on_from_there(clone
     process = clone.start("dvc", "repro", "-s", "train")
     clone.read_until(process, "epoch  1/1000")
     process.kill()
-    output, _ = process.communicate()  # the stage writes to the same pipe until its end
+    # The stage writes to the same pipe until its end. One that lives on gets no further than this.
+    output = clone.read_until(process, "epoch 20/1000")
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, SIGKILL)
+    process.communicate()
     assert "error: train: stopped by SIGTERM after epoch " in output
     process = clone.start("dvc", "repro", "-s", "train")
     assert "going on after epoch " in clone.read_until(process, "going on after epoch ")

@@ -7,7 +7,6 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, OneCycleLR, ReduceLROnPlateau, StepLR
 
-from cifar10.errors import ParamsError
 from cifar10.params import Params
 
 
@@ -93,10 +92,5 @@ def _schedule(optimizer: Optimizer, params: Params, steps_per_epoch: int) -> LRS
     if params.schedule == "plateau":
         return ReduceLROnPlateau(optimizer, **params.plateau.model_dump())
     steps = params.epochs * steps_per_epoch
-    if params.onecycle.pct_start * steps <= 1:
-        raise ParamsError(
-            f"params.yaml: onecycle.pct_start: must be > {1 / steps:g}, so that the warm-up of a run of {steps} steps "
-            f"has more than one (got {params.onecycle.pct_start})"
-        )
     peak = optimizer.defaults["lr"]
     return OneCycleLR(optimizer, peak, total_steps=steps, cycle_momentum=False, **params.onecycle.model_dump())
