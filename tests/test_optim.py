@@ -65,9 +65,9 @@ def test_adam(params: Params, optimizer: str) -> None:
 
 
 def orthogonalised(matrix: torch.Tensor) -> torch.Tensor:
-    """Jordan's quintic iteration, which brings every singular value near to 1."""
+    """Three rounds of Jordan's quintic iteration, which bring the singular values towards 1."""
     matrix = matrix / matrix.norm()
-    for _ in range(5):
+    for _ in range(3):
         gram = matrix @ matrix.T
         matrix = 3.4445 * matrix + (-4.775 * gram + 2.0315 * gram @ gram) @ matrix
     return matrix

@@ -35,8 +35,8 @@ class Draws(NamedTuple):
     corners: NDArray[np.int64]  # (N, 2): row and column where the hole starts; SIDE, outside, where there is none
 
 
-def draw(a: Augmentation, count: int, generator: np.random.Generator, hole: bool = True) -> Draws:
-    """Draw what HorizontalFlip, then Affine, then, with `hole`, CoarseDropout would, for `count` images."""
+def draw(a: Augmentation, count: int, generator: np.random.Generator) -> Draws:
+    """Draw what HorizontalFlip, then Affine, then CoarseDropout would, for `count` images."""
     flip = np.where(generator.random(count) < a.flip_p, -1, 1)
     affine = generator.random(count) < a.affine_p
     angle = affine * np.deg2rad(generator.uniform(-a.rotate, a.rotate, count))
@@ -48,7 +48,7 @@ def draw(a: Augmentation, count: int, generator: np.random.Generator, hole: bool
     linear = np.stack([flip * cosine, sine, -flip * sine, cosine], axis=1).reshape(count, 2, 2)
     offset = CENTRE + shift - linear.sum(axis=2) * CENTRE  # everything turns about the image's centre
     corners = generator.integers(0, SIDE - a.hole_size, (count, 2), endpoint=True)
-    corners[generator.random(count) >= hole * a.hole_p] = SIDE
+    corners[generator.random(count) >= a.hole_p] = SIDE
     return Draws(np.concatenate([linear, offset[..., None]], axis=2), corners)
 
 
@@ -62,11 +62,10 @@ class FlipAffineHole(A.ImageOnlyTransform):  # type: ignore[misc]
     def __init__(self, augmentation: Augmentation, mean: Sequence[float]) -> None:
         super().__init__(p=1.0)
         self.augmentation = augmentation
-        self.hole = True
         self.fill = np.round(255 * np.asarray(mean)).astype(np.uint8)  # a fill in 0...1 would paint black
 
     def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002
-        return draw(self.augmentation, len(data["images"]), self.random_generator, self.hole)._asdict()
+        return draw(self.augmentation, len(data["images"]), self.random_generator)._asdict()
 
     def apply_to_images(
         self, images: NDArray[np.uint8], matrices: NDArray[np.float64], corners: NDArray[np.int64], **_: Any
@@ -79,11 +78,8 @@ class FlipAffineHole(A.ImageOnlyTransform):  # type: ignore[misc]
         return result
 
 
-def augment_batch(
-    transform: FlipAffineHole, images: NDArray[np.uint8], entropy: Sequence[int], hole: bool = True
-) -> NDArray[np.uint8]:
+def augment_batch(transform: FlipAffineHole, images: NDArray[np.uint8], entropy: Sequence[int]) -> NDArray[np.uint8]:
     """Augment uint8 images (B, 32, 32, 3), each with its own draws; all of them derive from `entropy` alone."""
-    transform.hole = hole
     transform.set_random_state(np.random.default_rng(entropy), random.Random(0))
     result: NDArray[np.uint8] = transform(images=images)["images"]
     return result

@@ -15,7 +15,7 @@ from cifar10.params import Params
 from cifar10.split import Split
 from cifar10.statistics import Statistics
 
-Key = tuple[list[int], NDArray[np.int64], bool]  # what a step's draws derive from, indices of its images, with holes?
+Key = tuple[list[int], NDArray[np.int64]]  # what a step's draws derive from, indices of its images
 
 # Each use of (seed, epoch) has a third word of its own; none is 0, as [a, b] and [a, b, 0] seed alike.
 ORDER, DROPOUT, SAMPLES, AVERAGE, FIRST_STEP = 1, 2, 3, 4, 5
@@ -33,26 +33,26 @@ def hold_out(split: Split, validation_size: int, seed: int) -> tuple[Split, Spli
 class Order(Sampler[Key]):
     """One epoch's steps over `images` images, in an order drawn from (seed, epoch); set `epoch` before iterating.
 
-    The first `hole_epochs` epochs cut holes. The steps before `first_step` are left out, the last one holds what is
-    left. Persistent workers follow the epoch, because they are sent the keys.
+    The steps before `first_step` are left out, the last one holds what is left. Persistent workers follow the epoch,
+    because they are sent the keys.
     """
 
-    def __init__(self, images: int, batch_size: int, seed: int, hole_epochs: int) -> None:
-        self.images, self.batch_size, self.seed, self.hole_epochs = images, batch_size, seed, hole_epochs
+    def __init__(self, images: int, batch_size: int, seed: int) -> None:
+        self.images, self.batch_size, self.seed = images, batch_size, seed
         self.epoch, self.first_step = 0, 0
 
     def __iter__(self) -> Iterator[Key]:
         order = np.random.default_rng([self.seed, self.epoch, ORDER]).permutation(self.images)
         for step in range(self.first_step, len(self)):
             indices = order[step * self.batch_size : (step + 1) * self.batch_size]
-            yield [self.seed, self.epoch, FIRST_STEP + step], indices, self.epoch < self.hole_epochs
+            yield [self.seed, self.epoch, FIRST_STEP + step], indices
 
     def __len__(self) -> int:
         return -(-self.images // self.batch_size)
 
 
 class AugmentedBatches(Dataset[tuple[NDArray[np.uint8], NDArray[np.int64]]]):
-    """Batch (entropy, indices, hole): uint8 images (B, 32, 32, 3) and int64 labels (B,).
+    """Batch (entropy, indices): uint8 images (B, 32, 32, 3) and int64 labels (B,).
 
     Its draws derive from its key alone, so whichever worker makes it, and whenever, it is the same batch.
     """
@@ -61,8 +61,8 @@ class AugmentedBatches(Dataset[tuple[NDArray[np.uint8], NDArray[np.int64]]]):
         self.split, self.augment = split, augment
 
     def __getitem__(self, key: Key) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-        entropy, indices, hole = key
-        images = augment_batch(self.augment, self.split.images[indices], entropy, hole)
+        entropy, indices = key
+        images = augment_batch(self.augment, self.split.images[indices], entropy)
         return images, self.split.labels[indices].astype(np.int64)
 
 
@@ -75,8 +75,8 @@ class DeviceBatches(Dataset[tuple[Tensor, Tensor]]):
         self.fill = torch.from_numpy(augment.fill).to(device)
 
     def __getitem__(self, key: Key) -> tuple[Tensor, Tensor]:
-        entropy, indices, hole = key
-        draws = draw(self.augmentation, len(indices), np.random.default_rng(entropy), hole)
+        entropy, indices = key
+        draws = draw(self.augmentation, len(indices), np.random.default_rng(entropy))
         chosen = torch.from_numpy(indices).to(self.images.device)
         images = augment_on_device(self.images[chosen], draws, self.augmentation.hole_size, self.fill)
         return images, self.labels[chosen].long()
@@ -87,8 +87,7 @@ def batch_loader(
 ) -> tuple[DataLoader[tuple[Tensor, Tensor]], Order]:
     """A loader of whole batches, made ahead by worker processes or on the device, and the order that it follows."""
     augment = FlipAffineHole(params.augmentation, statistics.mean)
-    hole_epochs = round(params.augmentation.hole_until * params.epochs)
-    order = Order(len(split.labels), params.batch_size, params.seed, hole_epochs)
+    order = Order(len(split.labels), params.batch_size, params.seed)
     # auto: a batch takes about 1 ms, and a worker takes the core that it runs on from the training: on few cores it
     # gains nothing.
     workers = min(4, torch.get_num_threads() // 4) if params.workers == "auto" else params.workers

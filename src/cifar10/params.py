@@ -90,8 +90,6 @@ class Augmentation(Strict):
     """probability of one square hole, filled with the dataset mean"""
     hole_size: Annotated[int, Field(ge=1, le=32)]
     """side of the hole, pixels"""
-    hole_until: Probability
-    """fraction of the epochs after which no hole is cut any more"""
 
 
 class Params(Strict):
