@@ -109,7 +109,7 @@ def main() -> None:
     print("\nimport of each stage, seconds above a bare python; heavy libraries that it loads")
     for name, seconds, libraries in imports():
         print(f"  {name:<14} {seconds:>5.2f}  {', '.join(libraries)}")
-    print("\ndvc on digits, one epoch, seconds")
+    print("\ndvc on digits, two epochs, seconds")
     for name, seconds in pipeline():
         print(f"  {name:<28} {seconds:>5.1f}")
     print("\npeak memory with 50,000 training images, MB")

@@ -48,7 +48,7 @@ def pipeline() -> Iterator[tuple[str, float]]:
     """In a clone: each stage of `dvc repro` on digits, then `dvc repro` with nothing to do, then dvc alone."""
     with TemporaryDirectory() as folder:
         run("git", "clone", ".", folder)
-        set_params(folder, dataset="digits", validation_size="200", epochs="1")
+        set_params(folder, dataset="digits", validation_size="200", epochs="2")
         for stage in STAGES:
             yield f"dvc repro -s {stage}", run(DVC, "repro", "-s", stage, cwd=folder)
         yield "dvc repro, nothing to do", median(run(DVC, "repro", cwd=folder) for _ in range(5))
