@@ -21,12 +21,10 @@ from cifar10.params import MACHINE
 from stages.verify import git
 
 CSV = Path("recipes/ablation.csv")
-DIGITS = {"validation_accuracy": 4, "validation_loss": 4, "train_accuracy": 4, "seconds_per_epoch": 1}
-TEST_DIGITS = {"test_accuracy": 4, "tta_accuracy": 4, "calibration_error": 4}
-COLUMNS = (
-    *("change", "set_params", "commit", "seeds", "validation_accuracy", "std", "validation_loss", "train_accuracy"),
-    *("seconds_per_epoch", "test_accuracy", "test_std", "tta_accuracy", "calibration_error"),
-)
+TEXTS = ("change", "set_params", "commit", "seeds")
+NUMBERS = ("validation_accuracy", "std", "validation_loss", "train_accuracy", "seconds_per_epoch")
+TEST_NUMBERS = ("test_accuracy", "test_std", "tta_accuracy", "calibration_error")
+COLUMNS = TEXTS + NUMBERS + TEST_NUMBERS
 
 
 def runs() -> Iterator[tuple[str, dict[str, Any]]]:
@@ -72,9 +70,9 @@ def row(name: str, same: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     differ = (key for key in params if params[key] != base.get(key) and key not in MACHINE | {"seed"})
     cells = dict.fromkeys(COLUMNS, "") | {"change": name, "commit": same[0]["commit"], "seeds": len(same)}
     cells["set_params"] = " ".join(f"-S {key}={params[key]}" for key in differ)
-    for key, digits in (DIGITS | TEST_DIGITS).items():
-        if all(key in run for run in same):
-            cells[key] = round(mean(run[key] for run in same), digits)
+    for key in NUMBERS + TEST_NUMBERS:
+        if all(key in run for run in same):  # no run holds a spread; not each a validation split or a test
+            cells[key] = round(mean(run[key] for run in same), 1 if key == "seconds_per_epoch" else 4)
     for key, spread in (("validation_accuracy", "std"), ("test_accuracy", "test_std")):
         if cells[key] != "" and len(same) > 1:
             cells[spread] = round(stdev(run[key] for run in same), 4)
@@ -90,10 +88,10 @@ def main() -> None:
         rows += [before for before in csv.DictReader(file) if before["change"] not in names]
     rows.sort(key=lambda each: -float(each["validation_accuracy"] or 0))
     with CSV.open("w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, restval="", lineterminator="\n")
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         writer.writeheader()
         writer.writerows(rows)
-    for line in (COLUMNS, ["---"] * len(COLUMNS), *([each.get(name, "") for name in COLUMNS] for each in rows)):
+    for line in (COLUMNS, ["---"] * len(COLUMNS), *([each[name] for name in COLUMNS] for each in rows)):
         print("| " + " | ".join(map(str, line)) + " |")
 
 
