@@ -111,16 +111,6 @@ class Params(Strict):
     """share that the averaged weights, which are the result, keep at each step; 0: the last weights, not averaged"""
     optimizer: Literal["sgd", "adam", "adamw", "muon"]
     """sgd | adam | adamw | muon: the group below of that name applies"""
-    label_smoothing: Probability
-    """share of the target spread evenly over all classes"""
-    bias_lr: Annotated[float, Field(gt=0, le=1000)]
-    """learning rate of BatchNorm's biases, as a multiple of lr"""
-    identity_init: bool
-    """dense convolutions begin with the identity"""
-    whitening_init: bool
-    """the first convolution begins with the eigenvectors of the images' patches"""
-    muon_pointwise: bool
-    """muon takes pointwise convolutions as well"""
     lr: Annotated[float, Field(gt=0, le=1000)]
     """learning rate: the peak for onecycle, the start for step and plateau"""
     momentum: Annotated[float, Field(ge=0, lt=1)]

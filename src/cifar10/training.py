@@ -43,29 +43,16 @@ class Training:
     ) -> None:
         self.model, self.validation, self.statistics = model, validation, statistics
         self.params, self.runtime = params, runtime
-        chosen = np.random.default_rng([params.seed, 0, AVERAGE]).permutation(len(split.labels))[:RECALIBRATION]
-        with torch.no_grad():
-            convs = [m for m in model.modules() if isinstance(m, torch.nn.Conv2d)]
-            if params.identity_init:
-                for conv in convs[1:]:
-                    if conv.kernel_size == (3, 3) and conv.groups == 1 and conv.out_channels >= conv.in_channels:
-                        torch.nn.init.dirac_(conv.weight[: conv.in_channels])
-            if params.whitening_init:
-                images = torch.from_numpy(split.images[chosen[:1000]]).permute(0, 3, 1, 2).float()
-                images = (images / 255 - torch.tensor(statistics.mean).view(3, 1, 1)) / torch.tensor(statistics.std).view(3, 1, 1)
-                patches = F.unfold(images, 3).transpose(1, 2).reshape(-1, 27).double()
-                values, vectors = torch.linalg.eigh(patches.T @ patches / len(patches))
-                best = (vectors[:, -8:] / values[-8:].sqrt()).T.float().view(8, 3, 3, 3)
-                convs[0].weight.copy_(torch.cat([best, -best]))
         self.loader, self.order = batch_loader(split, statistics, params, runtime.device)
         runtime.place(model)
         self.normalise = Normalise(statistics, runtime.device)
         self.optimizers = build_optimizers(model, params)
         self.schedule = Schedule(self.optimizers, params, len(self.order))
         self.average = AveragedModel(model, multi_avg_fn=self._update_average) if params.ema else None
-        chosen = np.random.default_rng([params.seed, 0, AVERAGE]).permutation(len(split.labels))[:RECALIBRATION]
-        # In this order: the arrays lie sorted by class, and a batch of one class has not the variance of all.
-        self.recalibration = split.images[chosen]
+        if params.ema:
+            chosen = np.random.default_rng([params.seed, 0, AVERAGE]).permutation(len(split.labels))[:RECALIBRATION]
+            # In this order: the arrays lie sorted by class, and a batch of one class has not the variance of all.
+            self.recalibration = split.images[chosen]
         self.history = History()
         self.epoch = 0  # epochs finished
         self._begin_epoch()
@@ -153,7 +140,7 @@ class Training:
         images, labels = images.to(self.runtime.device), labels.to(self.runtime.device)
         with self.runtime.autocast():
             logits = self.model(self.normalise(images))
-        loss = F.cross_entropy(logits.float(), labels, label_smoothing=self.params.label_smoothing)
+        loss = F.cross_entropy(logits.float(), labels)
         self.loss_sum += loss.detach() * len(labels)
         self.correct += (logits.argmax(1) == labels).sum()
         self.step += 1
