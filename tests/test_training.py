@@ -76,26 +76,6 @@ def test_it_learns_and_tells(params: Params, split: Split, capsys: pytest.Captur
     assert [row[0] for row in history.curve("loss") if row[1] == "validation"] == list(range(1, 21))
 
 
-@torch.no_grad()
-def logarithms(model: Net, split: Split) -> tuple[torch.Tensor, torch.Tensor]:
-    """Of the probabilities that `model` gives to each image's own class (N,) and to all of them (N, 10)."""
-    images = (torch.from_numpy(split.images).permute(0, 3, 1, 2).float() / 255 - 0.5) / 0.25
-    found = model(images).log_softmax(1)
-    return found[torch.arange(len(found)), torch.from_numpy(split.labels).long()], found
-
-
-def test_labels_are_smoothed_in_training_alone(params: Params, split: Split) -> None:
-    still = params.augmentation.model_dump() | {"flip_p": 0.0, "affine_p": 0.0, "hole_p": 0.0}
-    changes: dict[str, Any] = {"epochs": 1, "batch_size": 96, "schedule": "step", "augmentation": still}
-    training = started(params, split, dropout=0.0, label_smoothing=0.3, ema=0.0, **changes)
-    own, every = logarithms(training.model.train(), split)  # what the only step will see
-    train(training)
-    row = training.history.epochs[0]
-    assert row["train_loss"] == pytest.approx(-0.7 * own.mean().item() - 0.3 * every.mean().item(), rel=1e-5)
-    own, _ = logarithms(training.model.eval(), split)
-    assert row["validation_loss"] == pytest.approx(-own.mean().item(), rel=1e-4)
-
-
 def test_infinite_loss_stops_at_its_step(params: Params, split: Split, tmp_path: Path) -> None:
     checkpoints = Checkpoints(tmp_path, "key")
     # Weights grow by a factor of 1e6 at every step.

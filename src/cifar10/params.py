@@ -107,8 +107,6 @@ class Params(Strict):
     """passes over the training images"""
     batch_size: Annotated[int, Field(ge=2, le=50_000)]
     """images a step"""
-    label_smoothing: Annotated[float, Field(ge=0, lt=1)]
-    """share of each target spread evenly over the classes; in the training loss alone"""
     ema: Annotated[float, Field(ge=0, lt=1)]
     """share that the averaged weights, which are the result, keep at each step; 0: the last weights, not averaged"""
     optimizer: Literal["sgd", "adam", "adamw", "muon"]

@@ -34,9 +34,8 @@ class Training:
     """A training of `model`, in place, on `split`, and where it stands; what comes of it is `result`.
 
     A row of `history.epochs` holds epoch, loss and accuracy (0...1) of both splits. The training loss and accuracy are
-    means over the epoch's augmented images, each taken before the step that learns from it, the loss with its labels
-    smoothed; the validation's are taken after the epoch on plain images by `result`, from the labels as they are, and
-    left out where nothing is held out.
+    means over the epoch's augmented images, each taken before the step that learns from it; the validation's are taken
+    after the epoch on plain images by `result`, and left out where nothing is held out.
     """
 
     def __init__(
@@ -141,7 +140,7 @@ class Training:
         images, labels = images.to(self.runtime.device), labels.to(self.runtime.device)
         with self.runtime.autocast():
             logits = self.model(self.normalise(images))
-        loss = F.cross_entropy(logits.float(), labels, label_smoothing=self.params.label_smoothing)
+        loss = F.cross_entropy(logits.float(), labels)
         self.loss_sum += loss.detach() * len(labels)
         self.correct += (logits.argmax(1) == labels).sum()
         self.step += 1
