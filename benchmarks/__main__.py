@@ -76,12 +76,22 @@ def main() -> None:
         return 6_400 / history.images_per_second[-1]  # without what follows an epoch, dear after one as short as this
 
     waits: list[float] = []
-    loader, _ = batch_loader(split, STATISTICS, params.model_copy(update={"workers": 0}), runtime.device)
+    here = params.model_copy(update={"workers": 0, "augment_with": "fused"})
+    loader, _ = batch_loader(split, STATISTICS, here, runtime.device)
+    specification, _ = batch_loader(
+        split, STATISTICS, here.model_copy(update={"augment_with": "albumentations"}), runtime.device
+    )
     slow_loader = tutorial_loader(split, STATISTICS, params.augmentation)
     print(f"{'images a second':<28} {'ours':>8} {'tutorial':>10} {'ratio':>7}")
     consumed = compare("train", 6_400, ours, lambda: timed(lambda: train_as_in_a_tutorial(slow_loader)))
     made = compare(
         "input (ours: one core)", 6_400, lambda: timed(lambda: list(loader)), lambda: timed(lambda: list(slow_loader))
+    )
+    compare(
+        "fused, albumentations",
+        6_400,
+        lambda: timed(lambda: list(loader)),
+        lambda: timed(lambda: list(specification)),
     )
     model, floats = Net(params.execution, 0.0), torch.randn(6_400, 3, 32, 32)
     runtime.place(model)

@@ -1,13 +1,13 @@
 """The tutorial loop, which the benchmark measures against: the same network and data, written as it usually is."""
 
 import albumentations as A
-import cv2
 import torch
 import torch.nn.functional as F
 from albumentations.pytorch import ToTensorV2
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from cifar10.augment import composed
 from cifar10.model import Net
 from cifar10.params import Augmentation
 from cifar10.split import Split
@@ -19,28 +19,8 @@ class Samples(Dataset[tuple[Tensor, int]]):
 
     def __init__(self, split: Split, statistics: Statistics, a: Augmentation) -> None:
         self.split = split
-        self.transform = A.Compose(
-            [
-                A.HorizontalFlip(p=a.flip_p),
-                A.Affine(
-                    translate_px=(-round(32 * a.shift), round(32 * a.shift)),
-                    scale=(1 - a.scale, 1 + a.scale),
-                    keep_ratio=True,
-                    rotate=(-a.rotate, a.rotate),
-                    border_mode=cv2.BORDER_REFLECT_101,
-                    p=a.affine_p,
-                ),
-                A.CoarseDropout(
-                    num_holes_range=(1, 1),
-                    hole_height_range=(a.hole_size, a.hole_size),
-                    hole_width_range=(a.hole_size, a.hole_size),
-                    fill=tuple(255 * channel for channel in statistics.mean),
-                    p=a.hole_p,
-                ),
-                A.Normalize(statistics.mean, statistics.std),
-                ToTensorV2(),
-            ]
-        )
+        normalised = [A.Normalize(statistics.mean, statistics.std), ToTensorV2()]
+        self.transform = A.Compose([*composed(a, statistics.mean).transforms, *normalised])
 
     def __len__(self) -> int:
         return len(self.split.labels)

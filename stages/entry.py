@@ -3,24 +3,26 @@
 import signal
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from cifar10.errors import ParamsError, UserError
 from cifar10.params import Params, parse_params
-from stages.lifetime import alone
+from stages.lifetime import alone, stop_signals
 
 
 def run(stage: Callable[[Params], None]) -> None:
     """Call `stage` with the validated parameters; a UserError becomes one line for each fault, and no traceback."""
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda number, _: sys.exit(128 + number))  # the shell's codes: 143, 130
+    for number in stop_signals():
+        signal.signal(number, lambda number, _: sys.exit(128 + number))  # the shell's codes: 143, 130, 129
     try:
         params = parse_params(_params_file())
         with alone(Path(".dvc/tmp/stage.lock")):
             stage(params)
     except UserError as error:
-        for line in str(error).splitlines():
-            print(f"error: {line}", file=sys.stderr)
+        with suppress(OSError):  # the terminal may be lost
+            for line in str(error).splitlines():
+                print(f"error: {line}", file=sys.stderr)
         sys.exit(error.exit_code)
 
 

@@ -21,7 +21,7 @@ def evaluate(params: Params) -> None:
     model.load_state_dict(read_weights("models/model.safetensors"))
     runtime.place(model)
     statistics = Statistics(facts["mean"], facts["std"])
-    logits = predict(model, images, statistics, runtime)
+    logits, averaged = predict(model, images, statistics, runtime, params.tta)
 
     confidence, predicted = (t.numpy() for t in logits.softmax(1).max(1))
     per_class = class_scores(predicted, labels, len(classes))
@@ -34,13 +34,12 @@ def evaluate(params: Params) -> None:
         "calibration_error": calibration_error(logits, labels),
     }
     if params.tta != "none":
-        averaged = predict(model, images, statistics, runtime, tta=params.tta)
         scores["tta_accuracy"] = score(averaged, labels).accuracy
     write_json("metrics/test.json", scores)
     write_csv("plots/per_class.csv", ("class", *per_class._fields), zip(classes, *per_class, strict=True))
     pairs = ((classes[actual], classes[guess]) for actual, guess in zip(labels, predicted, strict=True))
     write_csv("plots/predictions.csv", ("actual", "predicted"), pairs)
-    write_figure("plots/mistakes.png", confident_mistakes(images, labels, predicted, confidence, classes))
+    write_figure("plots/mistakes.png", lambda: confident_mistakes(images, labels, predicted, confidence, classes))
 
 
 if __name__ == "__main__":

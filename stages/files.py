@@ -16,7 +16,7 @@ from cifar10.errors import UserError
 from cifar10.split import Split
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from matplotlib.figure import Figure
     from torch import Tensor
@@ -35,7 +35,7 @@ def read_split(folder: str) -> Split:
         digests = json.loads(Path(folder, DIGESTS).read_text())
         for name in ("images.npy", "labels.npy"):
             if file_digest(Path(folder, name)) != digests.get(name):
-                raise ValueError(f"{name} is damaged, its sha256 is not the one that {DIGESTS} tells")
+                raise ValueError(f"{name} is damaged: its sha256 differs from the one in {DIGESTS}")
         images, labels = (np.load(Path(folder, f"{name}.npy"), mmap_mode="r") for name in ("images", "labels"))
         if images.shape != (len(labels), 32, 32, 3) or images.dtype != np.uint8 or labels.dtype != np.uint8:
             raise ValueError(f"images {images.shape} {images.dtype} and labels {labels.shape} {labels.dtype}")
@@ -45,7 +45,6 @@ def read_split(folder: str) -> Split:
 def read_weights(path: str) -> "dict[str, Tensor]":
     """The tensors of a safetensors file; imports torch, so only where it is called."""
     from safetensors import SafetensorError, safe_open
-    from safetensors.torch import save
 
     with _explained(path):
         try:
@@ -54,8 +53,8 @@ def read_weights(path: str) -> "dict[str, Tensor]":
                 about = json.loads((file.metadata() or {}).get("cifar10", "{}"))
         except SafetensorError as error:
             raise ValueError(error) from None
-        if hashlib.sha256(save(weights)).hexdigest() != about.get("sha256"):
-            raise ValueError("the weights are damaged, their sha256 is not the one in the file's metadata")
+        if weights_digest(weights) != about.get("sha256"):
+            raise ValueError("the weights are damaged: their sha256 differs from the one in the file's metadata")
         return weights
 
 
@@ -73,8 +72,17 @@ def write_weights(path: str, weights: "dict[str, Tensor]", about: dict[str, Any]
     from safetensors.torch import save
 
     # One entry, because safetensors writes several in a random order.
-    metadata = json.dumps(about | {"sha256": hashlib.sha256(save(weights)).hexdigest()})
+    metadata = json.dumps(about | {"sha256": weights_digest(weights)})
     write_bytes(path, save(weights, {"cifar10": metadata}))
+
+
+def weights_digest(weights: "dict[str, Tensor]") -> str:
+    """sha256 of the tensors' names, types, shapes and bytes, whatever a file of them looks like."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(weights.items()):
+        array = tensor.cpu().contiguous().numpy()
+        digest.update(f"{name} {array.dtype} {array.shape}\n".encode() + array.tobytes())
+    return digest.hexdigest()
 
 
 def write_json(path: str, values: Any) -> None:
@@ -90,9 +98,14 @@ def write_csv(path: str, header: Iterable[str], rows: Iterable[Iterable[object]]
     write_bytes(path, text.getvalue().encode())
 
 
-def write_figure(path: str, figure: "Figure") -> None:
+def write_figure(path: str, draw: "Callable[[], Figure]") -> None:
+    """A PNG of what `draw` returns, under matplotlib's defaults: a user's matplotlibrc changes no byte."""
+    import matplotlib
+
     image = io.BytesIO()
-    figure.savefig(image, format="png", dpi=100)
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        draw().savefig(image, format="png", dpi=100)
     write_bytes(path, image.getvalue())
 
 
@@ -109,5 +122,5 @@ def _explained(path: str) -> "Iterator[None]":
         raise UserError(f"{path}: is missing; make it with: dvc repro") from None
     except (ValueError, OSError) as error:
         # DVC trusts what is read-only in its cache, and checks what is not.
-        healing = f"chmod -R u+w .dvc/cache; rm -r {path}; dvc repro"
-        raise UserError(f"{path}: cannot be read: {error}; heal it with: {healing}") from None
+        repair = f"chmod -R u+w .dvc/cache; rm -r {path}; dvc repro"
+        raise UserError(f"{path}: cannot be read: {error}; repair it with: {repair}") from None

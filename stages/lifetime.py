@@ -28,9 +28,15 @@ def end_with_dvc() -> None:
         ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
 
 
+def stop_signals() -> list[signal.Signals]:
+    """The signals that ask this process to stop; SIGHUP, a lost terminal, is not one where nohup has it ignored."""
+    hangup = [] if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else [signal.SIGHUP]
+    return [signal.SIGTERM, signal.SIGINT, *hangup]
+
+
 @contextmanager
 def noted_signals() -> Iterator[Callable[[], int]]:
-    """The number of the SIGTERM or SIGINT that has come, or 0: noted, so that work can end where it can be resumed.
+    """The number of the signal that has come, or 0: noted, so that work can end where it can be resumed.
 
     A second Ctrl-C ends the process at once; a second SIGTERM does not, as it is often the death of DVC by the first.
     """
@@ -41,7 +47,7 @@ def noted_signals() -> Iterator[Callable[[], int]]:
             raise SystemExit(128 + number)
         noted.append(number)
 
-    before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
+    before = {number: signal.signal(number, note) for number in stop_signals()}
     try:
         yield lambda: noted[0] if noted else 0
     finally:
@@ -59,7 +65,9 @@ def alone(lock: Path) -> Iterator[None]:
         lock.write_text(str(os.getpid()))
     except Timeout:
         holder = lock.read_text()
-        raise UserError(f"{lock}: process {holder} is at work here; wait for it, or end it: kill {holder}") from None
+        raise UserError(
+            f"{lock}: is already running (process {holder}); wait for it or stop it: kill {holder}"
+        ) from None
     except OSError as error:
         raise UserError(f"{lock}: cannot be written: {error.strerror}; {free_space(lock)} free") from None
     try:

@@ -1,12 +1,13 @@
 """data/train and metrics/dataset.json → models/, metrics/train.json, metrics/run.json and the curves in plots/."""
 
 import os
+import sys
 from pathlib import Path
 from statistics import median
 
 import torch
 
-from cifar10.augment import FlipAffineHole
+from cifar10.augment import Fused
 from cifar10.batches import hold_out
 from cifar10.checkpoint import Checkpoints
 from cifar10.complexity import count_parameters, multiply_adds, receptive_field
@@ -18,7 +19,7 @@ from cifar10.statistics import Statistics
 from cifar10.training import Training, train
 from stages.entry import run
 from stages.files import read_json, read_split, write_csv, write_figure, write_json, write_weights
-from stages.identity import training_identity
+from stages.identity import digest, not_resumed, remember, training_identity
 from stages.lifetime import alone, noted_signals
 
 
@@ -32,9 +33,13 @@ def train_stage(params: Params) -> None:
     model = Net(params.execution, params.dropout)
     training = Training(model, split, validation, statistics, params, runtime)
     identity = training_identity(params, runtime.describe())
+    key = digest(identity)
     # DVC_ROOT: the main repository, also where DVC runs the experiment in a clone that it deletes afterwards.
-    checkpoints = Checkpoints(Path(os.environ.get("DVC_ROOT", "."), "checkpoints", identity[:16]), identity)
+    checkpoints = Checkpoints(Path(os.environ.get("DVC_ROOT", "."), "checkpoints", key[:16]), key)
     with alone(checkpoints.folder / "lock"):
+        for line in not_resumed(checkpoints.folder, identity):
+            print(line, file=sys.stderr)
+        remember(checkpoints.folder, identity)
         with noted_signals() as stop:
             train(training, checkpoints, stop)
         history = training.history
@@ -52,8 +57,8 @@ def train_stage(params: Params) -> None:
         for name in ("loss", "accuracy"):
             write_csv(f"plots/{name}.csv", ("epoch", "split", name), history.curve(name))
         write_csv("plots/lr.csv", ("step", "lr"), enumerate(history.lr))
-        examples = augmented_examples(FlipAffineHole(params.augmentation, statistics.mean), split, params.seed)
-        write_figure("plots/samples.png", augmented_samples(*examples, classes))
+        examples = augmented_examples(Fused(params.augmentation, statistics.mean), split, params.seed)
+        write_figure("plots/samples.png", lambda: augmented_samples(*examples, classes))
         checkpoints.remove()
 
 

@@ -1,12 +1,14 @@
-"""The training augmentation: flip, affine and hole in one pass, through albumentations or on the device.
+"""The training augmentation: flip, affine and hole, in three forms of one specification.
 
-What happens to each image is drawn first, for a whole batch at once; the same draws can then be applied by either.
+`composed` is the specification, albumentations' own transforms: add to its list to try another one, with
+`augment_with: albumentations`. `Fused` draws and paints the same in one pass over a batch, `on_device` where the images
+are. Whoever changes the list changes these two as well, or trains with `albumentations`: a test holds them equal.
 """
 
 import os
 import random
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -25,74 +27,136 @@ cv2.setNumThreads(0)  # an image of 32x32 is no work for a thread pool
 
 SIDE = 32
 CENTRE = (SIDE - 1) / 2
-UNMOVED = np.eye(2, 3)
+
+
+def composed(a: Augmentation, mean: Sequence[float]) -> A.Compose:
+    """The three transforms for one uint8 image (32, 32, 3); `mean` (0...1), per channel, fills the hole."""
+    # In whole pixels, the largest included: Affine would truncate a fraction, and never draw the largest shift.
+    shift = round(SIDE * a.shift)
+    return A.Compose(
+        [
+            A.HorizontalFlip(p=a.flip_p),
+            A.Affine(
+                translate_px=(-shift, shift),
+                scale=(1 - a.scale, 1 + a.scale),
+                keep_ratio=True,
+                rotate=(-a.rotate, a.rotate),
+                border_mode=cv2.BORDER_REFLECT_101,
+                p=a.affine_p,
+            ),
+            A.CoarseDropout(
+                num_holes_range=(1, 1),
+                hole_height_range=(a.hole_size, a.hole_size),
+                hole_width_range=(a.hole_size, a.hole_size),
+                fill=fill_value(mean),
+                p=a.hole_p,
+            ),
+        ],
+        strict=True,  # an argument that albumentations does not know is an error
+    )
+
+
+def fill_value(mean: Sequence[float]) -> tuple[int, ...]:
+    """Grey levels 0...255 of a mean in 0...1, which itself would paint black."""
+    return tuple(round(255 * channel) for channel in mean)
+
+
+def generators(entropy: Sequence[int]) -> tuple[np.random.Generator, random.Random]:
+    """The two generators that albumentations draws from, both derived from `entropy`."""
+    numbers, integers = np.random.SeedSequence(entropy).spawn(2)
+    return np.random.default_rng(numbers), random.Random(int(integers.generate_state(1, np.uint64)[0]))
 
 
 class Draws(NamedTuple):
     """What happens to each of N images."""
 
-    matrices: NDArray[np.float64]  # (N, 2, 3): where pixel (x, y, 1) of the image goes, the flip included
+    flips: NDArray[np.bool_]  # (N,)
+    moves: NDArray[np.bool_]  # (N,): whether the matrix is not the identity
+    matrices: NDArray[np.float64]  # (N, 2, 3): where pixel (x, y, 1) of the flipped image goes
     corners: NDArray[np.int64]  # (N, 2): row and column where the hole starts; SIDE, outside, where there is none
 
 
-def draw(a: Augmentation, count: int, generator: np.random.Generator) -> Draws:
-    """Draw what HorizontalFlip, then Affine, then CoarseDropout would, for `count` images."""
-    flip = np.where(generator.random(count) < a.flip_p, -1, 1)
-    affine = generator.random(count) < a.affine_p
-    angle = affine * np.deg2rad(generator.uniform(-a.rotate, a.rotate, count))
-    scale = 1 + affine * generator.uniform(-a.scale, a.scale, count)
-    # In whole pixels, the largest included: a fraction would be truncated, and the largest shift never drawn.
-    largest = round(SIDE * a.shift)
-    shift = affine[:, None] * generator.integers(-largest, largest, (count, 2), endpoint=True)
-    sine, cosine = scale * np.sin(angle), scale * np.cos(angle)
-    linear = np.stack([flip * cosine, sine, -flip * sine, cosine], axis=1).reshape(count, 2, 2)
-    offset = CENTRE + shift - linear.sum(axis=2) * CENTRE  # everything turns about the image's centre
-    corners = generator.integers(0, SIDE - a.hole_size, (count, 2), endpoint=True)
-    corners[generator.random(count) >= a.hole_p] = SIDE
-    return Draws(np.concatenate([linear, offset[..., None]], axis=2), corners)
+def draw(a: Augmentation, count: int, entropy: Sequence[int]) -> Draws:
+    """Draw what `composed` would for `count` images, one after the other: the same calls of the same generators."""
+    numpy_generator, py_random = generators(entropy)
+    chance, uniform, randint, integers = (
+        py_random.random,
+        py_random.uniform,
+        py_random.randint,
+        numpy_generator.integers,
+    )
+    shift, places = round(SIDE * a.shift), SIDE - a.hole_size + 1
+    flips, moves = list[bool](), list[bool]()
+    affine, corners = list[tuple[float, ...]](), list[tuple[int, int]]()
+
+    def happens(p: float) -> bool:
+        return p >= 1 or (p > 0 and chance() < p)
+
+    for _ in range(count):
+        chance()  # Compose has a probability of its own, 1
+        flips.append(happens(a.flip_p))
+        moves.append(happens(a.affine_p))
+        if moves[-1]:
+            x, y = randint(-shift, shift), randint(-shift, shift)
+            uniform(0, 0), uniform(0, 0)  # shear in x and y
+            scale, _ = uniform(1 - a.scale, 1 + a.scale), uniform(1 - a.scale, 1 + a.scale)  # keep_ratio: x for y too
+            affine.append((x, y, scale, uniform(-a.rotate, a.rotate)))
+        else:
+            affine.append((0, 0, 1.0, 0.0))
+        if happens(a.hole_p):
+            randint(1, 1)  # how many holes
+            corners.append((int(integers(0, places)), int(integers(0, places))))
+            integers(0, 2**32 - 1)  # a seed, for fills that are random
+        else:
+            corners.append((SIDE, SIDE))
+    x, y, scale, angle = np.array(affine).T
+    radians = np.deg2rad(angle % 360)
+    sine, cosine = scale * np.sin(radians), scale * np.cos(radians)
+    linear = np.stack([cosine, sine, -sine, cosine], axis=1).reshape(count, 2, 2)
+    offset = CENTRE + np.stack([x, y], axis=1) - linear.sum(axis=2) * CENTRE  # turned about the image's centre
+    matrices = np.concatenate([linear, offset[..., None]], axis=2)
+    return Draws(np.array(flips), np.array(moves), matrices, np.array(corners))
 
 
-class FlipAffineHole(A.ImageOnlyTransform):  # type: ignore[misc]
-    """albumentations' HorizontalFlip, Affine and CoarseDropout at a tenth of their cost, for `images` (N, 32, 32, 3).
+class Composed:
+    """Map uint8 images (N, 32, 32, 3) to augmented ones, image by image; all draws derive from `entropy` alone."""
 
-    One warp serves flip and affine, and each image of the batch has draws of its own, in one call. The border is
-    reflected; the hole is filled with the dataset mean (0...1).
-    """
+    def __init__(self, a: Augmentation, mean: Sequence[float]) -> None:
+        self.transform = composed(a, mean)
 
-    def __init__(self, augmentation: Augmentation, mean: Sequence[float]) -> None:
-        super().__init__(p=1.0)
-        self.augmentation = augmentation
-        self.fill = np.round(255 * np.asarray(mean)).astype(np.uint8)  # a fill in 0...1 would paint black
+    def __call__(self, images: NDArray[np.uint8], entropy: Sequence[int]) -> NDArray[np.uint8]:
+        self.transform.set_random_state(*generators(entropy))
+        return np.stack([self.transform(image=image)["image"] for image in images])
 
-    def get_params_dependent_on_data(self, params: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:  # noqa: ARG002
-        return draw(self.augmentation, len(data["images"]), self.random_generator)._asdict()
 
-    def apply_to_images(
-        self, images: NDArray[np.uint8], matrices: NDArray[np.float64], corners: NDArray[np.int64], **_: Any
-    ) -> NDArray[np.uint8]:
+class Fused:
+    """The same images as Composed, at a fraction of its cost."""
+
+    def __init__(self, a: Augmentation, mean: Sequence[float]) -> None:
+        self.augmentation, self.fill = a, np.array(fill_value(mean), np.uint8)
+
+    def __call__(self, images: NDArray[np.uint8], entropy: Sequence[int]) -> NDArray[np.uint8]:
+        flips, moves, matrices, corners = draw(self.augmentation, len(images), entropy)
         result, size = images.copy(), self.augmentation.hole_size
-        for i in np.flatnonzero((matrices != UNMOVED).any(axis=(1, 2))):
-            cv2.warpAffine(images[i], matrices[i], (SIDE, SIDE), result[i], cv2.INTER_LINEAR, cv2.BORDER_REFLECT_101)
+        for i in np.flatnonzero(flips):
+            cv2.flip(images[i], 1, result[i])
+        for i in np.flatnonzero(moves):
+            source = result[i].copy()
+            cv2.warpAffine(source, matrices[i], (SIDE, SIDE), result[i], cv2.INTER_LINEAR, cv2.BORDER_REFLECT_101)
         for image, (row, column) in zip(result, corners.tolist(), strict=True):
             image[row : row + size, column : column + size] = self.fill
         return result
 
 
-def augment_batch(transform: FlipAffineHole, images: NDArray[np.uint8], entropy: Sequence[int]) -> NDArray[np.uint8]:
-    """Augment uint8 images (B, 32, 32, 3), each with its own draws; all of them derive from `entropy` alone."""
-    transform.set_random_state(np.random.default_rng(entropy), random.Random(0))
-    result: NDArray[np.uint8] = transform(images=images)["images"]
-    return result
-
-
-def augment_on_device(images: Tensor, draws: Draws, hole_size: int, fill: Tensor) -> Tensor:
+def on_device(images: Tensor, draws: Draws, hole_size: int, fill: Tensor) -> Tensor:
     """Apply `draws` to uint8 images (N, 32, 32, 3) where they are; `fill` is uint8 (3,).
 
-    Differs from FlipAffineHole by rounding: OpenCV's coordinates are multiples of 1/32 pixel.
+    Differs from the other two by rounding: OpenCV's coordinates are multiples of 1/32 pixel.
     """
     # affine_grid wants the way back, from output to input, in coordinates that are -1 and 1 at the outermost centres.
     back = np.linalg.inv(draws.matrices[:, :, :2])
     theta = np.concatenate([back, back @ (1 - draws.matrices[:, :, 2:] / CENTRE) - 1], axis=2)
+    theta[draws.flips, 0] *= -1  # the input is flipped before: x becomes -x
     pixels = images.permute(0, 3, 1, 2).float()
     grid = F.affine_grid(torch.from_numpy(theta).float().to(images.device), list(pixels.shape), align_corners=True)
     warped = F.grid_sample(pixels, grid, padding_mode="reflection", align_corners=True).round().byte()

@@ -1,6 +1,7 @@
 """From arrays to batches: the validation split, and batches augmented by the CPU or where the images are."""
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,8 @@ from sklearn.model_selection import train_test_split
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from cifar10.augment import FlipAffineHole, augment_batch, augment_on_device, draw
-from cifar10.params import Params
+from cifar10.augment import Composed, Fused, draw, fill_value, on_device
+from cifar10.params import Augmentation, Params
 from cifar10.split import Split
 from cifar10.statistics import Statistics
 
@@ -57,28 +58,26 @@ class AugmentedBatches(Dataset[tuple[NDArray[np.uint8], NDArray[np.int64]]]):
     Its draws derive from its key alone, so whichever worker makes it, and whenever, it is the same batch.
     """
 
-    def __init__(self, split: Split, augment: FlipAffineHole) -> None:
+    def __init__(self, split: Split, augment: Callable[[NDArray[np.uint8], Sequence[int]], NDArray[np.uint8]]) -> None:
         self.split, self.augment = split, augment
 
     def __getitem__(self, key: Key) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         entropy, indices = key
-        images = augment_batch(self.augment, self.split.images[indices], entropy)
-        return images, self.split.labels[indices].astype(np.int64)
+        return self.augment(self.split.images[indices], entropy), self.split.labels[indices].astype(np.int64)
 
 
 class DeviceBatches(Dataset[tuple[Tensor, Tensor]]):
-    """The batches of AugmentedBatches, to rounding, from images that live on the device."""
+    """The batches of AugmentedBatches, to rounding, from images that are kept on the device."""
 
-    def __init__(self, split: Split, augment: FlipAffineHole, device: torch.device) -> None:
+    def __init__(self, split: Split, a: Augmentation, mean: Sequence[float], device: torch.device) -> None:
         self.images, self.labels = (torch.from_numpy(np.array(array)).to(device) for array in split)
-        self.augmentation = augment.augmentation
-        self.fill = torch.from_numpy(augment.fill).to(device)
+        self.augmentation, self.fill = a, torch.tensor(fill_value(mean), dtype=torch.uint8, device=device)
 
     def __getitem__(self, key: Key) -> tuple[Tensor, Tensor]:
         entropy, indices = key
-        draws = draw(self.augmentation, len(indices), np.random.default_rng(entropy))
+        draws = draw(self.augmentation, len(indices), entropy)
         chosen = torch.from_numpy(indices).to(self.images.device)
-        images = augment_on_device(self.images[chosen], draws, self.augmentation.hole_size, self.fill)
+        images = on_device(self.images[chosen], draws, self.augmentation.hole_size, self.fill)
         return images, self.labels[chosen].long()
 
 
@@ -86,14 +85,18 @@ def batch_loader(
     split: Split, statistics: Statistics, params: Params, device: torch.device
 ) -> tuple[DataLoader[tuple[Tensor, Tensor]], Order]:
     """A loader of whole batches, made ahead by worker processes or on the device, and the order that it follows."""
-    augment = FlipAffineHole(params.augmentation, statistics.mean)
     order = Order(len(split.labels), params.batch_size, params.seed)
-    # auto: a batch takes about 1 ms, and a worker takes the core that it runs on from the training: on few cores it
+    # auto: a batch takes 1 to 3 ms, and a worker takes the core that it runs on from the training: on few cores it
     # gains nothing.
     workers = min(4, torch.get_num_threads() // 4) if params.workers == "auto" else params.workers
-    batches: Dataset[Any] = AugmentedBatches(split, augment)
-    if params.augment_on == "device":
-        batches, workers = DeviceBatches(split, augment, device), 0
+    a, mean = params.augmentation, statistics.mean
+    batches: Dataset[Any]
+    if params.augment_with == "device":
+        batches, workers = DeviceBatches(split, a, mean, device), 0
+    else:
+        batches = AugmentedBatches(
+            split, Composed(a, mean) if params.augment_with == "albumentations" else Fused(a, mean)
+        )
     loader: DataLoader[Any] = DataLoader(
         batches,
         batch_size=None,  # a key is a batch already
@@ -101,6 +104,12 @@ def batch_loader(
         num_workers=workers,
         persistent_workers=workers > 0,
         prefetch_factor=4 if workers else None,
+        worker_init_fn=_leave_process_group,
         generator=torch.Generator(),  # or it would draw from the generator that dropout uses, by worker count
     )
     return loader, order
+
+
+def _leave_process_group(_: int) -> None:
+    """A signal to the whole group (Ctrl-C, kill) would end the workers while the training finishes its step."""
+    os.setpgrp()

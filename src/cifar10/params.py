@@ -17,7 +17,7 @@ def _auto_or_count(value: Any, least: int) -> Any:
     raise ValueError(f"must be auto or a whole number from {least} to 256")
 
 
-TRAINING_IMAGES = {"cifar10": 50_000, "cifar10-jpeg": 50_000, "digits": 1437}
+TRAINING_IMAGES = {"cifar10": 50_000, "digits": 1437}
 Execution = Literal["dense", "lattice"]
 TestTimeAugmentation = Literal["none", "flip", "flip+shift"]
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -36,12 +36,12 @@ class Strict(BaseModel):
 
 
 class Muon(Strict):
-    """torch.optim.Muon for the dense 3x3 convolutions but the first; all else by sgd"""
+    """Muon for the dense 3x3 convolutions except the first, sgd for the other parameters"""
 
-    lr: Annotated[float, Field(gt=0, le=1000)]
-    """learning rate, as lr is for sgd; weights are kept at norm sqrt(outputs)"""
+    lr_ratio: Annotated[float, Field(gt=0, le=1000)]
+    """Muon's learning rate is lr * lr_ratio; weights are kept at norm sqrt(outputs)"""
     momentum: Annotated[float, Field(ge=0, lt=1)]
-    """Nesterov's"""
+    """Nesterov momentum"""
 
 
 class Step(Strict):
@@ -74,7 +74,7 @@ class Plateau(Strict):
 
 
 class Augmentation(Strict):
-    """random changes to each training image, drawn anew every epoch"""
+    """random changes to each training image, other ones in every epoch"""
 
     flip_p: Probability
     """probability of a horizontal flip"""
@@ -93,8 +93,8 @@ class Augmentation(Strict):
 
 
 class Params(Strict):
-    dataset: Literal["cifar10", "cifar10-jpeg", "digits"]
-    """cifar10 (original, 170 MB) | cifar10-jpeg (19 MB) | digits (embedded, no download)"""
+    dataset: Literal["cifar10", "digits"]
+    """cifar10 (170 MB) | digits (embedded in scikit-learn, no download)"""
     validation_size: Annotated[int, Field(ge=0, lt=50_000)]
     """training images held out for validation, stratified by class; 0 trains on all"""
     seed: Annotated[int, Field(ge=0, lt=2**32)]
@@ -108,17 +108,17 @@ class Params(Strict):
     batch_size: Annotated[int, Field(ge=2, le=50_000)]
     """images a step"""
     ema: Annotated[float, Field(ge=0, lt=1)]
-    """share that the averaged weights, which are the result, keep at each step; 0: the last weights, not averaged"""
+    """decay of the weight average, which is saved as the model; 0 = off"""
     optimizer: Literal["sgd", "adam", "adamw", "muon"]
     """sgd | adam | adamw | muon: the group below of that name applies"""
     lr: Annotated[float, Field(gt=0, le=1000)]
-    """learning rate: the peak for onecycle, the start for step and plateau"""
+    """learning rate: the peak for onecycle, the start for step and plateau; scales Muon's as well"""
     momentum: Annotated[float, Field(ge=0, lt=1)]
-    """sgd, and what muon leaves to it"""
+    """of sgd, also for the parameters that Muon does not train"""
     nesterov: bool
-    """sgd, and what muon leaves to it"""
+    """of sgd, also for the parameters that Muon does not train"""
     weight_decay: Annotated[float, Field(ge=0, le=1000)]
-    """L2 penalty (adamw: decoupled), not on BatchNorm, nor on what muon keeps at its norm"""
+    """L2 penalty (adamw: decoupled), not on BatchNorm, nor on the weights that Muon trains"""
     muon: Muon
     schedule: Literal["step", "onecycle", "plateau"]
     """step | onecycle | plateau: the group below of that name applies"""
@@ -130,10 +130,10 @@ class Params(Strict):
     """none | flip | flip+shift: the views of a test image whose mean gives tta_accuracy, a metric beside accuracy"""
     device: Literal["auto", "cpu", "cuda"]
     """auto | cpu | cuda"""
-    augment_on: Literal["cpu", "device"]
-    """cpu (by the workers) | device (for GPUs: images and augmentation live there; equal to rounding)"""
+    augment_with: Literal["albumentations", "fused", "device"]
+    """albumentations (image by image) | fused (the same pixels, faster) | device (for GPUs; the same to rounding)"""
     precision: Literal["auto", "bf16", "fp32"]
-    """auto (bf16 where the hardware has it) | bf16 | fp32"""
+    """auto (bf16 where it is faster: AVX512-BF16, CUDA) | bf16 | fp32"""
     threads: AutoOrPositive
     """auto (one per physical core) | n: PyTorch's CPU threads"""
     workers: AutoOrCount
@@ -170,7 +170,7 @@ class Params(Strict):
 
 
 # What a machine resolves or does its own way: recorded in metrics/run.json, not in the model.
-MACHINE = {"device", "augment_on", "precision", "threads", "workers"}
+MACHINE = {"device", "augment_with", "precision", "threads", "workers"}
 EVALUATION = {"tta"}  # what a training does not depend on either
 
 

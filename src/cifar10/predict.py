@@ -30,26 +30,26 @@ class Normalise:
         return images.permute(0, 3, 1, 2).float().sub_(self.mean).div_(self.std)
 
 
-def predict(
-    model: Net,
-    images: NDArray[np.uint8],
-    statistics: Statistics,
-    runtime: Runtime,
-    batch_size: int = 500,
-    tta: TestTimeAugmentation = "none",
-) -> Tensor:
-    """Map uint8 images (N, 32, 32, 3) to float32 logits (N, 10) on the CPU, by `model` as it is in evaluation mode.
+class Logits(NamedTuple):
+    plain: Tensor  # (N, 10): of each image as it is
+    averaged: Tensor  # (N, 10): mean over the views of each image
 
-    With `tta` they are the means over several views of each image.
-    """
-    model = folded(model)
+
+def predict(
+    model: Net, images: NDArray[np.uint8], statistics: Statistics, runtime: Runtime, tta: TestTimeAugmentation = "none"
+) -> Logits:
+    """Map uint8 images (N, 32, 32, 3) to float32 logits on the CPU, by `model` as it is in evaluation mode."""
+    model, parts = folded(model), []
     with torch.inference_mode(), runtime.autocast():
-        batches = normalised(images, statistics, runtime, batch_size)
-        return torch.cat([sum(w * model(view).float() for w, view in views(batch, tta)).cpu() for batch in batches])
+        for batch in normalised(images, statistics, runtime):
+            weights, logits = zip(*((w, model(view).float()) for w, view in views(batch, tta)), strict=True)
+            averaged = sum(w * each for w, each in zip(weights, logits, strict=True))
+            parts.append(Logits(logits[0].cpu(), averaged.cpu()))
+    return Logits(*(torch.cat(each) for each in zip(*parts, strict=True)))
 
 
 def views(images: Tensor, tta: TestTimeAugmentation) -> Iterator[tuple[float, Tensor]]:
-    """Weight and images (N, C, H, W) of each view: as they are, mirrored, and both moved by a pixel along the diagonal.
+    """Weight and images (N, C, H, W) of each view: first as they are, then mirrored, and both moved by a pixel.
 
     As in cifar10-airbench; the border is reflected.
     """

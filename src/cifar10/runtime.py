@@ -26,6 +26,11 @@ class Runtime(NamedTuple):
         """Move `model` to the device, its convolutions in the layout that is fast on CPUs and GPUs alike."""
         model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """What matrices are multiplied in."""
+        return torch.bfloat16 if self.precision == "bf16" else torch.float32
+
     def autocast(self) -> AbstractContextManager[None]:
         """Convolutions in bf16 where `precision` says so; weights, BatchNorm statistics and loss stay in fp32."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
@@ -82,7 +87,7 @@ def _processor() -> str:
 
 
 def _has_bf16(cuda: bool) -> bool:
+    """Whether bf16 was measured to be faster than fp32 on such hardware; on ARM nobody has."""
     if cuda:
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    capabilities = torch.cpu.get_capabilities()
-    return any(capabilities.get(name) for name in ("avx512_bf16", "bf16"))  # x86, ARM
+    return bool(torch.cpu.get_capabilities().get("avx512_bf16"))

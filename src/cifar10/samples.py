@@ -6,18 +6,18 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from cifar10.augment import FlipAffineHole, augment_batch
+from cifar10.augment import Fused
 from cifar10.batches import SAMPLES
 from cifar10.split import Split
 
 
 def augmented_examples(
-    augment: FlipAffineHole, split: Split, seed: int, draws: int = 9
+    augment: Fused, split: Split, seed: int, draws: int = 9
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """The first image of each class (C, 32, 32, 3) and `draws` augmented versions of each (C, draws, 32, 32, 3)."""
     _, first = np.unique(split.labels, return_index=True)
     originals = split.images[first]
-    versions = augment_batch(augment, np.repeat(originals, draws, axis=0), [seed, 0, SAMPLES])
+    versions = augment(np.repeat(originals, draws, axis=0), [seed, 0, SAMPLES])
     return originals, versions.reshape(len(first), draws, *originals.shape[1:])
 
 

@@ -1,4 +1,4 @@
-"""The training loop, which can be stopped after any step and goes on from there with the same bits."""
+"""The training loop, which can be stopped after any step and resumed with the same bits."""
 
 import math
 import time
@@ -46,7 +46,7 @@ class Training:
         self.loader, self.order = batch_loader(split, statistics, params, runtime.device)
         runtime.place(model)
         self.normalise = Normalise(statistics, runtime.device)
-        self.optimizers = build_optimizers(model, params)
+        self.optimizers = build_optimizers(model, params, runtime.dtype)
         self.schedule = Schedule(self.optimizers, params, len(self.order))
         self.average = AveragedModel(model, multi_avg_fn=self._update_average) if params.ema else None
         if params.ema:
@@ -109,6 +109,8 @@ class Training:
                 if not bar.disable and self.step % 20 == 0:
                     bar.set_postfix_str("loss {:.3f}, accuracy {:.3f}".format(*self._means()))
                 if stop() and self.step < len(self.order):
+                    # Saved now, such a state would end every later run.
+                    self._require_finite(self.model, self.loss_sum.item())
                     self.seconds += time.perf_counter() - started
                     return False
         loss, accuracy = self._means()
@@ -119,12 +121,10 @@ class Training:
             with self.runtime.autocast():
                 update_bn(normalised(self.recalibration, self.statistics, self.runtime), self.average.module)
         if len(self.validation.labels):
-            logits = predict(self.result, self.validation.images, self.statistics, self.runtime)
+            logits = predict(self.result, self.validation.images, self.statistics, self.runtime).plain
             held_out = score(logits, self.validation.labels)
             row |= {"validation_loss": held_out.loss, "validation_accuracy": held_out.accuracy}
-        weights = (parameter.sum().item() for parameter in self.result.parameters())
-        if not all(map(math.isfinite, (*row.values(), *weights))):
-            raise self._diverged()
+        self._require_finite(self.result, *row.values())
         self.schedule.after_epoch(row.get("validation_loss"))
         self.history.epochs.append(row)
         self.history.seconds.append(self.seconds + time.perf_counter() - started)
@@ -169,6 +169,11 @@ class Training:
             yield batch
             asked = time.perf_counter()
 
+    def _require_finite(self, model: Net, *values: float) -> None:
+        weights = (parameter.sum().item() for parameter in model.parameters())
+        if not all(map(math.isfinite, (*values, *weights))):
+            raise self._diverged()
+
     def _diverged(self) -> UserError:
         return UserError(
             f"train: the loss is no longer finite in epoch {self.epoch + 1}, step {self.step}, at lr "
@@ -185,7 +190,7 @@ def train(training: Training, checkpoints: Checkpoints | None = None, stop: Call
     """
     if checkpoints and (state := checkpoints.load()):
         training.restore(state)
-        print(f"going on after epoch {training.epoch}, step {training.step} of the next", flush=True)
+        print(f"resuming after epoch {training.epoch}, step {training.step} of the next", flush=True)
     while training.epoch < training.params.epochs:
         finished = training.run_epoch(stop)
         if checkpoints:
@@ -195,6 +200,6 @@ def train(training: Training, checkpoints: Checkpoints | None = None, stop: Call
         if number := stop():
             raise StoppedError(
                 f"train: stopped by {Signals(number).name} after epoch {training.epoch}, step {training.step} of the "
-                "next, and saved; the same command goes on from there",
+                "next, and saved; run the same command again to resume",
                 128 + number,
             )
