@@ -10,29 +10,57 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-TINY = {"dataset": "digits", "validation_size": 50, "workers": 0}
+PARAMS = (ROOT / "tests/params.yaml").read_text()
+TINY = {"dataset": "digits", "validation_size": 1000, "batch_size": 32, "epochs": 2}
+RESULTS = ("dvc.lock", "metrics", "plots", "params.yaml", ".dvc/config")  # what a user's own runs and choices change
+
+
+def git(*arguments: str) -> str:
+    """What git says of this repository."""
+    return subprocess.check_output(["git", *arguments], cwd=ROOT, text=True)
+
+
+def committed(path: str) -> bytes:
+    """A file of the last commit, whatever the workspace holds."""
+    return subprocess.check_output(["git", "show", f"HEAD:{path}"], cwd=ROOT)
+
+
+def changed(text: str, **params: object) -> str:
+    """The text of params.yaml with these top-level values."""
+    for key, value in params.items():
+        text, count = re.subn(rf"(?m)^{key}: \S+", f"{key}: {value}", text)
+        assert count == 1, key
+    return text
 
 
 class Clone:
-    """This working tree, committed anew in a folder of its own, with digits for data."""
+    """The code of this working tree in a folder of its own, committed, without results; digits for data."""
 
-    def __init__(self, path: Path, **params: object) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path
-        self.seconds: dict[str, float] = {}  # of each stage, where the fixture has run them
-        listing = subprocess.check_output(["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=ROOT, text=True)
-        for name in filter(None, listing.split("\0")):
-            if (ROOT / name).exists():  # not deleted in the working tree
+
+    @classmethod
+    def make(cls, path: Path, **params: object) -> "Clone":
+        """A new one in `path`, with these parameters on top of TINY."""
+        for name in filter(None, git("ls-files", "-co", "--exclude-standard", "-z").split("\0")):
+            if not name.startswith(RESULTS) and (ROOT / name).exists():  # not deleted in the working tree
                 (path / name).parent.mkdir(parents=True, exist_ok=True)
                 shutil.copy(ROOT / name, path / name)
-        text = (path / "params.yaml").read_text()
-        for key, value in (TINY | params).items():
-            text = re.sub(rf"(?m)^{key}: \S+", f"{key}: {value}", text)
-        (path / "params.yaml").write_text(text)
-        self.run("git", "init", "-q")
-        self.run("git", "config", "user.email", "test@example.invalid")
-        self.run("git", "config", "user.name", "test")
+        (path / "params.yaml").write_text(changed(PARAMS, **TINY | params))
+        (path / ".dvc/config").write_text("[core]\n    analytics = false\n    check_update = false\n")
+        clone = cls(path)
+        clone.run("git", "init", "-q")
+        clone.commit("clone")
+        return clone
+
+    def commit(self, message: str) -> None:
         self.run("git", "add", "-A")
-        self.run("git", "commit", "-qm", "clone")
+        self.run("git", "commit", "-qm", message)
+
+    def copy(self, path: Path) -> "Clone":
+        """The same in another folder, with results, cache and history."""
+        shutil.copytree(self.path, path, symlinks=True)
+        return Clone(path)
 
     def run(self, *command: str, code: int = 0) -> str:
         """Output and errors of a command that must end with this exit code."""
@@ -43,25 +71,34 @@ class Clone:
 
     def start(self, *command: str) -> "subprocess.Popen[str]":
         """The command in a session of its own, its output and errors in one pipe."""
-        environment = {name: value for name, value in os.environ.items() if not name.startswith(("GIT_", "DVC_"))}
-        environment |= {
+        return subprocess.Popen(
+            command,
+            cwd=self.path,
+            env=self.environment(),
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+    def environment(self) -> dict[str, str]:
+        """Nothing of the user's: no configuration of git or DVC, no cache, no network."""
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("GIT_", "DVC_", "DATA_"))}
+        own = self.path.parent / "of its own"
+        folders = ("HOME", "XDG_CACHE_HOME", "DVC_GLOBAL_CONFIG_DIR", "DVC_SYSTEM_CONFIG_DIR", "DVC_SITE_CACHE_DIR")
+        person = ("GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL", "GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL")
+        return kept | {
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-            "XDG_CACHE_HOME": str(self.path.parent / "cache"),
+            **{name: str(own / name.lower()) for name in folders},
+            **dict.fromkeys(person, "test@example.invalid"),
+            "GIT_CONFIG_GLOBAL": os.devnull,
+            "GIT_CONFIG_NOSYSTEM": "1",
             "COLUMNS": "500",
             "SHELL": "/bin/sh",  # as where SHELL is not set; it may be dash, which stays while what it has called runs
             "PYTHONUNBUFFERED": "1",
             # No network: whatever asks for it is refused.
             **dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"), "http://127.0.0.1:9"),
         }
-        return subprocess.Popen(
-            command,
-            cwd=self.path,
-            env=environment,
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
 
     @staticmethod
     def read_until(process: "subprocess.Popen[str]", beginning: str) -> str:
@@ -91,7 +128,7 @@ class Clone:
         return output, seconds
 
     def outputs(self) -> dict[str, str]:
-        """md5 of every output but run.json, which tells of the machine and the time."""
+        """md5 of every output but run.json, which says what machine it was and how long it took."""
         folders = ("data", "models", "metrics", "plots")
         files = [path for folder in folders for path in (self.path / folder).rglob("*.*")]
         return {

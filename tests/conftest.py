@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from filelock import FileLock
 
 from cifar10.params import Params, parse_params
-from tests.clone import Clone
+from stages.lifetime import stop_signals
+from tests.clone import PARAMS, Clone
 
 torch.set_num_threads(1)
 
@@ -21,29 +23,47 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--kills", type=int, default=0, help="how many times test_kills.py kills dvc repro")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The tests that take longest first, so that neither process waits for the other's at the end."""
+    slow = ("test_kills", "test_pipeline", "test_verify", "test_experiments", "test_workspace", "trains")
+    items.sort(key=lambda item: not any(name in item.nodeid for name in slow))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder that all test processes share; matplotlib's font cache is made once, there."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared by all"
+    folder.mkdir(exist_ok=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MPLCONFIGDIR", str(folder / "matplotlib"))
+        yield folder
+
+
 @pytest.fixture(scope="session")
-def reproduced(tmp_path_factory: pytest.TempPathFactory) -> Clone:
-    """A clone in a path with spaces, in which `dvc repro` has run once and been committed."""
-    clone = Clone(tmp_path_factory.mktemp("a folder") / "with spaces", epochs=2)
-    output, clone.seconds = clone.repro()
-    assert clone.ran(output) == ["download", "compute_stats", "train", "evaluate"]
-    clone.run("git", "add", "-A")
-    clone.run("git", "commit", "-qm", "repro")
+def reproduced(shared: Path) -> Clone:
+    """A clone in which `dvc repro` has run once and been committed; made by whichever process comes first."""
+    clone = Clone(shared / "reproduced")
+    with FileLock(shared / "reproduced.lock"):
+        if not clone.path.exists():
+            making = Clone.make(shared / "making")
+            output, _ = making.repro()
+            assert making.ran(output) == ["download", "compute_stats", "train", "evaluate"]
+            making.commit("repro")
+            making.path.rename(clone.path)
     return clone
 
 
 @pytest.fixture
-def clone(reproduced: Clone) -> Clone:
-    """The clone as `dvc repro` left it, whatever the test before did to it."""
-    reproduced.run("git", "checkout", "-q", ".")
-    reproduced.run("dvc", "checkout", "-q")
-    return reproduced
+def clone(reproduced: Clone, tmp_path: Path) -> Clone:
+    """A copy of that clone, in a path with spaces."""
+    return reproduced.copy(tmp_path / "a folder" / "with spaces")
 
 
 @pytest.fixture(autouse=True)
 def _signals() -> Iterator[None]:
-    """A stage that runs in this process leaves its handlers of signals; Ctrl-C shall go on to end the tests."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    """A stage that runs in this process leaves its handlers of signals; Ctrl-C must still end the tests."""
+    before = {number: signal.getsignal(number) for number in stop_signals()}
     yield
     for number, handler in before.items():
         signal.signal(number, handler)
@@ -51,5 +71,5 @@ def _signals() -> Iterator[None]:
 
 @pytest.fixture
 def params() -> Params:
-    """The committed parameters."""
-    return parse_params((Path(__file__).parent.parent / "params.yaml").read_text())
+    """The parameters of tests/params.yaml."""
+    return parse_params(PARAMS)

@@ -5,7 +5,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from cifar10.augment import FlipAffineHole, augment_batch, augment_on_device, draw
+from cifar10.augment import Composed, Fused, composed, draw, on_device
 from cifar10.params import Augmentation, Params
 
 MEAN = [0.2, 0.4, 0.6]
@@ -14,7 +14,7 @@ OFF = {"flip_p": 0.0, "affine_p": 0.0, "hole_p": 0.0}
 
 @pytest.fixture
 def images() -> NDArray[np.uint8]:
-    """200 images whose pixels encode row and column, none of them of the fill colour."""
+    """200 images whose pixels encode row and column, none of the fill colour."""
     row, column = np.mgrid[:32, :32]
     image = np.stack([row + 100, column + 150, np.full((32, 32), 7)], axis=-1)
     return np.repeat(image[None].astype(np.uint8), 200, axis=0)
@@ -22,7 +22,7 @@ def images() -> NDArray[np.uint8]:
 
 def augmented(params: Params, images: NDArray[np.uint8], entropy: int = 0, **changes: float) -> NDArray[np.uint8]:
     settings = Augmentation.model_validate(params.augmentation.model_dump() | OFF | changes)
-    return augment_batch(FlipAffineHole(settings, MEAN), images, [entropy])
+    return Fused(settings, MEAN)(images, [entropy])
 
 
 def test_all_off_changes_nothing(params: Params, images: NDArray[np.uint8]) -> None:
@@ -83,68 +83,69 @@ def smooth() -> NDArray[np.uint8]:
     return np.stack([cv2.resize(image, (32, 32), interpolation=cv2.INTER_CUBIC) for image in noise])
 
 
-def test_equals_the_three_transforms_of_albumentations(params: Params, smooth: NDArray[np.uint8]) -> None:
-    """One warp with the hole = HorizontalFlip, Affine and CoarseDropout one after the other, for equal parameters."""
-    changes = {"affine_p": 0.8, "rotate": 40.0, "scale": 0.3, "shift": 0.125, "hole_size": 16}
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"flip_p": 1.0, "affine_p": 0.0, "hole_p": 1.0},
+        {"flip_p": 0.0, "affine_p": 1.0, "hole_p": 0.0},
+        {"affine_p": 0.8, "rotate": 180.0, "scale": 0.5, "shift": 0.25, "hole_size": 16},
+        {"affine_p": 1.0, "rotate": 0.0, "scale": 0.0, "hole_size": 1},
+        {"affine_p": 1.0, "shift": 0.0, "hole_p": 1.0, "hole_size": 32},
+    ],
+)
+def test_fused_gives_the_pixels_of_albumentations(
+    params: Params, smooth: NDArray[np.uint8], changes: dict[str, float]
+) -> None:
     settings = params.augmentation.model_copy(update=changes)
-    matrices, corners = draw(settings, len(smooth), np.random.default_rng([7]))
-    results = augment_batch(FlipAffineHole(settings, MEAN), smooth, [7])
-    seen = set()
-    for image, matrix, (top, left), result in zip(smooth, matrices, corners, results, strict=True):
-        linear = matrix[:, :2]
-        flipped = np.linalg.det(linear) < 0
-        scale = np.sqrt(abs(np.linalg.det(linear)))
-        angle = np.rad2deg(np.arctan2(linear[0, 1], linear[1, 1]))
-        shift = matrix[:, 2] + linear @ [15.5, 15.5] - 15.5
-        x, y = np.round(shift).astype(int).tolist()
-        np.testing.assert_allclose(shift, [x, y], atol=1e-9)
-        assert max(abs(x), abs(y)) <= 4
-        assert 0.7 <= scale <= 1.3
-        assert abs(angle) <= 40
-        affine = A.Affine(
-            translate_px={"x": (x, x), "y": (y, y)},
-            scale=(scale, scale),
-            keep_ratio=True,
-            rotate=(angle, angle),
-            border_mode=cv2.BORDER_REFLECT_101,
-            p=1.0,
-        )
-        expected = A.Compose([A.HorizontalFlip(p=float(flipped)), affine], strict=True)(image=image)["image"]
-        if top < 32:
-            dropout = A.CoarseDropout(fill=(51, 102, 153), p=1.0)
-            expected = dropout.apply(expected, holes=np.array([[left, top, left + 16, top + 16]]), seed=0)
-        # One unit of the fixed-point coordinates, where they are rounded differently.
-        assert np.abs(result.astype(int) - expected).max() <= 2
-        seen.add((bool(flipped), abs(angle) > 0, top < 32))
-    assert len(seen) == 8  # every combination of the three occurred
+    expected, fused = Composed(settings, MEAN), Fused(settings, MEAN)
+    noise = np.random.default_rng(1).integers(0, 256, smooth.shape, dtype=np.uint8)
+    for entropy in ([7], [0, 1, 5], [2**32 - 1, 34, 356]):
+        for images in (smooth, noise):
+            result = expected(images, entropy)
+            assert not np.array_equal(result, images)
+            assert np.array_equal(fused(images, entropy), result)
+
+
+def test_the_specification_is_the_list_that_one_extends(params: Params, images: NDArray[np.uint8]) -> None:
+    settings = params.augmentation.model_copy(update={"flip_p": 1.0, "affine_p": 0.0, "hole_p": 0.0})
+    transform = composed(settings, MEAN)
+    assert [type(each) for each in transform.transforms] == [A.HorizontalFlip, A.Affine, A.CoarseDropout]
+    extended = Composed(settings, MEAN)
+    extended.transform = A.Compose([*transform.transforms, A.InvertImg(p=1.0)], strict=True)
+    assert np.array_equal(extended(images, [0]), 255 - images[:, :, ::-1])
 
 
 def test_on_device_is_the_same_augmentation(params: Params, smooth: NDArray[np.uint8]) -> None:
-    on_cpu = augment_batch(FlipAffineHole(params.augmentation, MEAN), smooth, [3])
-    draws = draw(params.augmentation, len(smooth), np.random.default_rng([3]))
+    on_cpu = Fused(params.augmentation, MEAN)(smooth, [3])
+    draws = draw(params.augmentation, len(smooth), [3])
     fill = torch.tensor([51, 102, 153], dtype=torch.uint8)
-    on_device = augment_on_device(torch.from_numpy(smooth), draws, params.augmentation.hole_size, fill).numpy()
-    assert on_device.shape == smooth.shape
-    assert on_device.dtype == np.uint8
-    assert np.abs(on_device.astype(int) - on_cpu).max() <= 3  # coordinates in steps of 1/32 pixel there, exact here
-    exact = (np.abs(draws.matrices[:, 0, 0]) == 1) & (draws.matrices[:, 0, 1] == 0)  # no scale, no rotation
-    assert exact.sum() > 10
-    assert np.array_equal(on_device[exact], on_cpu[exact])
+    found = on_device(torch.from_numpy(smooth), draws, params.augmentation.hole_size, fill).numpy()
+    assert found.shape == smooth.shape
+    assert found.dtype == np.uint8
+    assert np.abs(found.astype(int) - on_cpu).max() <= 3  # coordinates in steps of 1/32 pixel there, exact here
+    assert draws.flips[~draws.moves].any()
+    assert not draws.flips[~draws.moves].all()
+    assert np.array_equal(found[~draws.moves], on_cpu[~draws.moves])
+    assert (draws.flips & draws.moves).any()
 
 
 def test_draws_fill_their_ranges(params: Params) -> None:
     """Uniform in every parameter: mean and standard deviation of 20,000 draws, to about four standard errors."""
     settings = params.augmentation.model_copy(update={"hole_size": 16})
-    matrices, corners = draw(settings, 20_000, np.random.default_rng(0))
-    linear = matrices[:, :, :2]
-    moved = np.abs(linear[:, 0, 0]) != 1
-    assert abs(moved.mean() - 0.5) < 0.015
-    scale = np.sqrt(np.abs(np.linalg.det(linear[moved])))
-    angle = np.rad2deg(np.arctan2(linear[moved][:, 0, 1], linear[moved][:, 1, 1]))
+    flips, moves, matrices, corners = draw(settings, 20_000, [0])
+    linear = matrices[moves][:, :, :2]
+    assert abs(flips.mean() - 0.5) < 0.015
+    assert abs(moves.mean() - 0.5) < 0.015
+    assert np.array_equal(matrices[~moves], np.broadcast_to(np.eye(2, 3), ((~moves).sum(), 2, 3)))
+    scale = np.sqrt(np.linalg.det(linear))
+    angle = np.rad2deg(np.arctan2(linear[:, 0, 1], linear[:, 1, 1]))
     for values, width in ((scale - 1, 0.1), (angle, 15.0)):
         assert abs(values.mean()) < 0.025 * width
         assert abs(values.std() / width - 1 / np.sqrt(3)) < 0.015
         assert abs(np.abs(values).max() / width - 1) < 0.01
+    shift = matrices[moves][:, :, 2] + linear @ [15.5, 15.5] - 15.5
+    assert np.unique(np.round(shift, 9)).tolist() == [-2, -1, 0, 1, 2]
     holed = corners[:, 0] < 32
     assert abs(holed.mean() - 0.5) < 0.015
     assert np.array_equal(np.unique(corners[holed]), np.arange(17))  # every place where 16 of 32 pixels fit

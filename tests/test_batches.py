@@ -19,9 +19,9 @@ def split() -> Split:
 
 
 def epochs(
-    params: Params, split: Split, workers: int, augment_on: str = "cpu"
+    params: Params, split: Split, workers: int, augment_with: str = "fused"
 ) -> list[list[tuple[torch.Tensor, torch.Tensor]]]:
-    params = params.model_copy(update={"batch_size": 32, "seed": 3, "workers": workers, "augment_on": augment_on})
+    params = params.model_copy(update={"batch_size": 32, "seed": 3, "workers": workers, "augment_with": augment_with})
     loader, order = batch_loader(split, Statistics([0.5] * 3, [0.25] * 3), params, torch.device("cpu"))
     result = []
     for epoch in range(2):
@@ -30,9 +30,10 @@ def epochs(
     return result
 
 
-def test_worker_count_changes_nothing(params: Params, split: Split) -> None:
-    alone, one, two = (epochs(params, split, workers) for workers in (0, 1, 2))
-    for expected, *others in zip(*(chain(*run) for run in (alone, one, two)), strict=True):
+def test_neither_the_worker_count_nor_the_specification_changes_a_bit(params: Params, split: Split) -> None:
+    settings = ((0, "fused"), (1, "fused"), (2, "fused"), (0, "albumentations"), (2, "albumentations"))
+    runs = (epochs(params, split, workers, form) for workers, form in settings)
+    for expected, *others in zip(*(chain(*run) for run in runs), strict=True):
         for found in others:
             assert torch.equal(found[0], expected[0])
             assert torch.equal(found[1], expected[1])
@@ -40,16 +41,16 @@ def test_worker_count_changes_nothing(params: Params, split: Split) -> None:
 
 def test_device_makes_the_same_batches_to_rounding(params: Params, split: Split) -> None:
     flat = Split(np.repeat(split.images[:, :1, :1], 32, axis=1).repeat(32, axis=2), split.labels)  # no edges to blur
-    on_cpu, on_device = (epochs(params, flat, 0, where) for where in ("cpu", "device"))
+    on_cpu, on_device = (epochs(params, flat, workers, form) for workers, form in ((0, "fused"), (2, "device")))
     for expected, found in zip(chain(*on_cpu), chain(*on_device), strict=True):
         assert torch.equal(found[0], expected[0])
         assert torch.equal(found[1], expected[1])
 
 
-@pytest.mark.parametrize("augment_on", ["cpu", "device"])
-def test_each_epoch_holds_every_image_once_in_another_order(params: Params, split: Split, augment_on: str) -> None:
+@pytest.mark.parametrize("augment_with", ["albumentations", "fused", "device"])
+def test_each_epoch_holds_every_image_once_in_another_order(params: Params, split: Split, augment_with: str) -> None:
     plain = params.augmentation.model_copy(update={"flip_p": 0.0, "affine_p": 0.0, "hole_p": 0.0})
-    first, second = epochs(params.model_copy(update={"augmentation": plain}), split, 0, augment_on)
+    first, second = epochs(params.model_copy(update={"augmentation": plain}), split, 0, augment_with)
     for epoch in (first, second):
         images, labels = (torch.cat(parts).numpy() for parts in zip(*epoch, strict=True))
         assert [len(part[1]) for part in epoch] == [32, 32, 32, 4]

@@ -19,7 +19,7 @@ def test_experiments_run_what_changed_and_come_back_unchanged(clone: Clone) -> N
     assert clone.outputs() == first
 
 
-def test_temporary_experiments_run_this_code_and_go_on_where_they_were_stopped(clone: Clone) -> None:
+def test_temporary_experiments_run_this_code_and_resume_where_they_were_stopped(clone: Clone) -> None:
     before = clone.outputs()
     command = ("dvc", "exp", "run", "--temp", "--name", "aside", "-S", "epochs=12", "-S", "dropout=0.1")
     process = clone.start(*command)
@@ -32,7 +32,7 @@ def test_temporary_experiments_run_this_code_and_go_on_where_they_were_stopped(c
     assert "exited with 143" in output
     output = clone.run(*command)
     assert clone.ran(output) == ["train", "evaluate"]
-    assert re.search(r"going on after epoch \d+, step \d+ of the next\nepoch [ \d]\d/12", output)
+    assert re.search(r"resuming after epoch \d+, step \d+ of the next\nepoch [ \d]\d/12", output)
     assert not list((clone.path / "checkpoints").iterdir())
     assert clone.outputs() == before
     assert "0.1" in clone.run("dvc", "exp", "show", "--csv")

@@ -1,10 +1,13 @@
 """Disks, writers and files that go wrong, each really made to: named in one line, and nothing is lost."""
 
+import errno
+import hashlib
 import os
 import re
 import resource
-import shutil
 import signal
+import stat
+import struct
 import subprocess
 import sys
 import tempfile
@@ -12,13 +15,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import matplotlib
 import pytest
+import torch
+from matplotlib.figure import Figure
 
 from cifar10.disk import replacing
 from cifar10.errors import UserError
 from stages.entry import run
-from stages.files import write_json
-from stages.lifetime import alone, noted_signals
+from stages.files import weights_digest, write_figure, write_json
+from stages.lifetime import alone, noted_signals, stop_signals
+from tests.clone import PARAMS, changed
 
 ROOT = Path(__file__).parent.parent
 
@@ -52,7 +59,7 @@ def folder() -> Iterator[Path]:
     """A folder with params.yaml, which every user can reach; pytest's own are for one alone."""
     with tempfile.TemporaryDirectory() as name:
         Path(name).chmod(0o755)
-        shutil.copy(ROOT / "params.yaml", name)
+        Path(name, "params.yaml").write_text(PARAMS)
         yield Path(name)
 
 
@@ -77,6 +84,24 @@ def test_a_write_that_is_interrupted_leaves_what_was_there(folder: Path) -> None
     assert not writing.__exit__(KeyboardInterrupt, KeyboardInterrupt(), None)  # it goes on upwards
     assert target.read_text() == "as before"
     assert not list(folder.glob("*.tmp"))
+
+
+def test_a_folder_that_cannot_be_synced_is_no_fault(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Some network file systems sync files only; the file has been replaced, and nothing else may be reported."""
+    fsync, refused = os.fsync, list[int]()
+
+    def files_only(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            refused.append(descriptor)
+            raise OSError(errno.EINVAL, "Invalid argument")
+        fsync(descriptor)
+
+    monkeypatch.setattr("os.fsync", files_only)
+    write_json(str(folder / "x.json"), "new")
+    assert (folder / "x.json").read_text() == '"new"\n'
+    assert refused
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(refused[0])  # closed all the same
 
 
 def test_a_read_only_folder_is_named(
@@ -108,12 +133,12 @@ def test_params_that_cannot_be_read(
     assert error() == ("error: params.yaml: No such file or directory; restore it with: git restore params.yaml\n")
     (tmp_path / "params.yaml").write_bytes(b"lr: \xe9")
     assert error().startswith("error: params.yaml: not valid YAML: ")
-    (tmp_path / "params.yaml").write_text((ROOT / "params.yaml").read_text().replace("\nlr: 0.2", "\nlr: -1"))
+    (tmp_path / "params.yaml").write_text(changed(PARAMS, lr=-1))
     assert error() == "error: params.yaml: lr: must be > 0 (got -1)\n"
     assert not (tmp_path / ".dvc").exists()  # before any work
 
 
-def test_a_second_writer_is_refused_and_told_of_the_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_writer_is_refused_and_the_first_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     code = f"""
 import sys, time
 sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / "src")!r}]
@@ -127,11 +152,55 @@ with alone(Path({str(tmp_path / "lock")!r})):
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as first:
         assert first.stdout is not None
         assert first.stdout.readline() == "at work\n"
-        with pytest.raises(UserError, match=rf"lock: process {first.pid} is at work here; .*: kill {first.pid}$"):
+        with pytest.raises(
+            UserError, match=rf"lock: is already running \(process {first.pid}\); .*: kill {first.pid}$"
+        ):
             alone(tmp_path / "lock").__enter__()
         first.kill()
     with alone(tmp_path / "lock"):  # the dead hold nothing
         assert (tmp_path / "lock").read_text() == str(os.getpid())
+
+
+def test_a_users_matplotlibrc_changes_no_picture(tmp_path: Path) -> None:
+    def draw() -> Figure:
+        figure = Figure(figsize=(2, 1))
+        figure.subplots().plot([1, 2, 1], label="a line")
+        figure.suptitle("title")
+        return figure
+
+    write_figure(str(tmp_path / "plain.png"), draw)
+    settings = {"axes.facecolor": "black", "font.size": 20, "savefig.dpi": 300, "axes.grid": True, "lines.linewidth": 9}
+    with matplotlib.rc_context(settings):  # type: ignore[arg-type] # its keys are spelt out there
+        write_figure(str(tmp_path / "styled.png"), draw)
+        assert matplotlib.rcParams["font.size"] == 20  # and the user's are as before
+    assert (tmp_path / "styled.png").read_bytes() == (tmp_path / "plain.png").read_bytes()
+
+
+def test_the_weights_digest_is_of_names_types_shapes_and_bytes() -> None:
+    weights = {"b": torch.tensor([[1.0, 2.0]]), "a": torch.tensor([3])}
+    text = b"a int64 (1,)\n" + struct.pack("<q", 3) + b"b float32 (1, 2)\n" + struct.pack("<ff", 1, 2)
+    assert weights_digest(weights) == hashlib.sha256(text).hexdigest()
+    assert weights_digest(dict(reversed(weights.items()))) == weights_digest(weights)
+    column = torch.tensor([[1.0, 9.0], [2.0, 9.0]])[:, :1].T  # not contiguous
+    assert weights_digest(weights | {"b": column}) == weights_digest(weights)
+    others = [
+        {"c": weights["b"], "a": weights["a"]},
+        weights | {"b": weights["b"].T},
+        weights | {"a": torch.tensor([3], dtype=torch.int32)},
+        weights | {"a": torch.tensor([4])},
+        {"a": weights["a"]},
+    ]
+    assert len({weights_digest(each) for each in [weights, *others]}) == 6
+
+
+def test_a_lost_terminal_asks_to_stop_except_under_nohup() -> None:
+    before = signal.getsignal(signal.SIGHUP)
+    try:
+        assert signal.SIGHUP in stop_signals()
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        assert stop_signals() == [signal.SIGTERM, signal.SIGINT]
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_signals_are_noted_until_ctrl_c_comes_again() -> None:
@@ -144,7 +213,8 @@ def test_signals_are_noted_until_ctrl_c_comes_again() -> None:
         with pytest.raises(SystemExit) as end:
             signal.raise_signal(signal.SIGINT)
         assert end.value.code == 130
-    with noted_signals() as stop:
-        signal.raise_signal(signal.SIGINT)
-        assert stop() == signal.SIGINT
+    for number in (signal.SIGINT, signal.SIGHUP):
+        with noted_signals() as stop:
+            signal.raise_signal(number)
+            assert stop() == number
     assert signal.getsignal(signal.SIGINT) is before

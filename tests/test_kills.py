@@ -4,15 +4,18 @@ Twenty kills hit stages that are forked from this process, which spares them the
 `make kills` hit `dvc repro` and what it started.
 """
 
+import fcntl
 import os
+import re
 import sys
+import termios
 import time
 from collections import Counter
 from contextlib import suppress
 from multiprocessing import get_context
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from signal import SIG_DFL, SIGINT, SIGKILL, SIGTERM, Signals, signal
+from signal import SIG_DFL, SIGHUP, SIGINT, SIGKILL, SIGTERM, Signals, signal
 
 import numpy as np
 import psutil
@@ -23,7 +26,7 @@ from stages.download import download
 from stages.entry import run as run_stage
 from stages.evaluate import evaluate
 from stages.train import train_stage
-from tests.clone import Clone
+from tests.clone import Clone, changed
 
 STAGES = {"download": download, "compute_stats": compute_stats, "train": train_stage, "evaluate": evaluate}
 WAYS = [  # who is hit, by what; DVC itself ignores Ctrl-C while a stage runs
@@ -38,12 +41,15 @@ WAYS = [  # who is hit, by what; DVC itself ignores Ctrl-C while a stage runs
 ]
 
 
-def forked(clone: Clone, stage: str) -> BaseProcess:
-    """The stage, running in the clone as a process of its own, its output in the file `log` beside it."""
+def forked(clone: Clone, stage: str, terminal: int | None = None) -> BaseProcess:
+    """The stage in the clone, as a process and group of its own; its output goes to the terminal or to `log`."""
 
     def work() -> None:
+        os.setsid()
         os.chdir(clone.path)
-        with (clone.path.parent / "log").open("a", buffering=1) as log:
+        if terminal is not None:
+            fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)  # it is the session's: when it goes, SIGHUP comes
+        with open(terminal or clone.path.parent / "log", "a", buffering=1) as log:  # noqa: PTH123 # a descriptor
             sys.stdout = sys.stderr = log
             run_stage(STAGES[stage])
 
@@ -56,13 +62,13 @@ def forked(clone: Clone, stage: str) -> BaseProcess:
 
 def test_a_stage_killed_anywhere_ends_with_the_same_bytes(tmp_path: Path) -> None:
     random, seconds, kills = np.random.default_rng(0), {}, Counter[str]()
-    undisturbed = Clone(tmp_path / "undisturbed", epochs=2)
+    undisturbed = Clone.make(tmp_path / "undisturbed")
     for stage in STAGES:
         started, process = time.monotonic(), forked(undisturbed, stage)
         process.join()
         assert process.exitcode == 0
         seconds[stage] = time.monotonic() - started
-    killed = Clone(tmp_path / "elsewhere" / "killed", epochs=2)
+    killed = Clone.make(tmp_path / "elsewhere" / "killed")
     for stage in STAGES:
         while kills[stage] < (8 if stage == "train" else 4):
             process, how = forked(killed, stage), (SIGKILL, SIGTERM, SIGINT)[random.integers(3)]
@@ -78,11 +84,46 @@ def test_a_stage_killed_anywhere_ends_with_the_same_bytes(tmp_path: Path) -> Non
     assert not list((killed.path / "checkpoints").glob("*"))
     log = (killed.path.parent / "log").read_text()
     assert "Traceback" not in log
-    assert "going on after epoch" in log
+    assert "resuming after epoch" in log
 
 
-def heal(clone: Clone) -> int:
-    """What DVC cannot mend by itself, as the README says: it empties its lock file before it writes it anew."""
+@pytest.mark.parametrize("what", ["SIGTERM", "SIGHUP", "lost terminal"])
+def test_what_the_whole_group_gets_saves_the_step_under_way(clone: Clone, what: str) -> None:
+    """A shell or a terminal signals the group, with the workers in it; the training must not die of theirs."""
+    params, log = clone.path / "params.yaml", clone.path.parent / "log"
+    params.write_text(changed(params.read_text(), epochs=1000, workers=2))
+    log.touch()
+    ours, its = os.openpty() if what == "lost terminal" else (None, None)
+    process = forked(clone, "train", its)
+    workers: list[psutil.Process] = []
+    while not list(clone.path.glob("checkpoints/*/*.pt")):  # the first epoch is saved
+        assert process.is_alive(), log.read_text()
+        workers = psutil.Process(process.pid).children() or workers
+        time.sleep(0.01)
+    if ours and its:
+        os.close(its)
+        os.close(ours)
+    else:
+        os.killpg(process.pid or 0, Signals[what])
+    process.join(60)
+    assert process.exitcode == 128 + (SIGHUP if what == "lost terminal" else Signals[what])
+    assert len(workers) == 2
+    assert not psutil.wait_procs(workers, timeout=10)[1]
+    if not ours:
+        text = log.read_text()
+        assert f"error: train: stopped by {what} after epoch " in text
+        assert "Traceback" not in text
+    process = forked(clone, "train")
+    while "resuming after epoch " not in log.read_text():
+        assert process.is_alive(), log.read_text()
+        time.sleep(0.01)
+    os.kill(process.pid or 0, SIGKILL)
+    process.join()
+    assert re.search(r"resuming after epoch [1-9]", log.read_text())
+
+
+def repair(clone: Clone) -> int:
+    """What DVC cannot repair by itself, as the README says: it empties its lock file before it writes it again."""
     lock = clone.path / ".dvc/tmp/rwlock"
     empty = lock.exists() and not lock.read_text()
     if empty:
@@ -109,7 +150,7 @@ def kill(clone: Clone, stage: str, delay: float, who: str, how: Signals) -> tupl
 
 @pytest.fixture
 def wanted(request: pytest.FixtureRequest) -> int:
-    """The kills asked for; before the clone is made, which takes a while."""
+    """The kills asked for."""
     kills: int = request.config.getoption("--kills")
     if not kills:
         pytest.skip("takes 20 seconds a kill: make kills")
@@ -118,31 +159,32 @@ def wanted(request: pytest.FixtureRequest) -> int:
 
 def test_dvc_killed_anywhere_it_ends_with_the_same_bytes(
     wanted: int,
-    clone: Clone,
     tmp_path_factory: pytest.TempPathFactory,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     """Each stage of a run is killed once; another path, another number of workers, another time."""
     random = np.random.default_rng(0)
-    expected, seconds = clone.outputs(), clone.seconds
-    resumed, runs, healed, done = 0, 0, 0, Counter[str]()
+    undisturbed = Clone.make(tmp_path_factory.mktemp("undisturbed") / "run")
+    _, seconds = undisturbed.repro()
+    expected = undisturbed.outputs()
+    resumed, runs, repaired, done = 0, 0, 0, Counter[str]()
     while done.total() < wanted:
-        killed = Clone(tmp_path_factory.mktemp("killed") / f"run {runs}", epochs=2, workers=1)
+        killed = Clone.make(tmp_path_factory.mktemp("killed") / f"run {runs}", workers=1)
         outputs = []
         for stage in STAGES:
-            healed += heal(killed)
+            repaired += repair(killed)
             who, how = WAYS[random.integers(len(WAYS))]
             hit, output = kill(killed, stage, random.uniform(0, 0.9 * seconds[stage]), who, how)
             outputs.append(output)
             done.update([f"{hit}: {who} by {how.name}"] if hit else [])
-        healed += heal(killed)
+        repaired += repair(killed)
         outputs.append(killed.repro()[0])
         runs += 1
-        resumed += sum("going on after epoch" in output for output in outputs)
+        resumed += sum("resuming after epoch" in output for output in outputs)
         assert killed.outputs() == expected
         assert "??" not in killed.run("git", "status", "--porcelain", "-uall")  # nothing is left behind
         assert not list((killed.path / "checkpoints").glob("*"))
         with capsys.disabled():
-            print(f"\n{done.total()} kills in {runs} runs, {resumed} resumed trainings, {healed} locks mended")
+            print(f"\n{done.total()} kills in {runs} runs, {resumed} resumed trainings, {repaired} locks repaired")
     with capsys.disabled():
         print(dict(sorted(done.items())))

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from cifar10.model import Net
-from cifar10.optim import Schedule, build_optimizers
+from cifar10.optim import Muon, Schedule, build_optimizers, orthogonalised
 from cifar10.params import Params
 
 
@@ -21,7 +21,7 @@ def two_steps(params: Params) -> tuple[list[torch.Tensor], list[torch.Tensor], l
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(2, 3, 3, bias=False), nn.BatchNorm2d(3)).double()
     nn.init.normal_(model[1].weight)  # type: ignore[arg-type]
-    (optimizer,) = build_optimizers(model, params)
+    (optimizer,) = build_optimizers(model, params, torch.float32)
     before, gradients = [p.detach().clone() for p in model.parameters()], []
     for _ in range(2):
         optimizer.zero_grad()
@@ -64,7 +64,7 @@ def test_adam(params: Params, optimizer: str) -> None:
         torch.testing.assert_close(after[i], weight, rtol=1e-10, atol=1e-12)
 
 
-def orthogonalised(matrix: torch.Tensor) -> torch.Tensor:
+def iterated(matrix: torch.Tensor) -> torch.Tensor:
     """Three rounds of Jordan's quintic iteration, which bring the singular values towards 1."""
     matrix = matrix / matrix.norm()
     for _ in range(3):
@@ -73,15 +73,16 @@ def orthogonalised(matrix: torch.Tensor) -> torch.Tensor:
     return matrix
 
 
-def test_muon(params: Params) -> None:
-    params = with_values(params, optimizer="muon", muon={"lr": 0.1, "momentum": 0.8})
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-6), (torch.bfloat16, 2e-3)])
+def test_muon(params: Params, dtype: torch.dtype, tolerance: float) -> None:
+    params = with_values(params, optimizer="muon", lr=0.5, muon={"lr_ratio": 0.2, "momentum": 0.8})
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(2, 4, 3, bias=False), nn.Conv2d(4, 5, 3, bias=False))
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     weight = model[1].weight
     assert isinstance(weight, torch.Tensor)
     expected, velocity = weight.detach().flatten(1).clone(), torch.zeros(5, 36)
-    optimizers = build_optimizers(model, params)
+    optimizers = build_optimizers(model, params, dtype)
     for _ in range(2):
         model.zero_grad()
         model(torch.randn(4, 2, 8, 8)).pow(3).sum().backward()
@@ -91,16 +92,46 @@ def test_muon(params: Params) -> None:
             optimizer.step()
         velocity = 0.8 * velocity + 0.2 * gradient
         expected *= 5**0.5 / expected.norm()
-        expected -= 0.1 * orthogonalised(0.2 * gradient + 0.8 * velocity)
-        # torch.optim.Muon iterates in bf16, which keeps 8 bits; an entry of a step is about 0.1 / 6.
-        torch.testing.assert_close(weight.detach().flatten(1), expected, rtol=0, atol=2e-3)
+        expected -= 0.1 * iterated(0.2 * gradient + 0.8 * velocity)
+        # bf16 keeps 8 bits; an entry of a step is about 0.1 / 6.
+        torch.testing.assert_close(weight.detach().flatten(1), expected, rtol=0, atol=tolerance)
+
+
+@pytest.mark.parametrize("shape", [(5, 36), (36, 5)])
+def test_muon_iterates_as_torch_does_but_in_fp32(shape: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    gradient = torch.randn(shape)
+    matrix = nn.Parameter(torch.zeros(shape))
+    matrix.grad = gradient.clone()
+    torch.optim.Muon(
+        [matrix], lr=1.0, momentum=0.0, weight_decay=0.0, ns_steps=3, adjust_lr_fn="match_rms_adamw"
+    ).step()  # type: ignore[no-untyped-call]
+    expected = -matrix.detach() / (0.2 * max(shape) ** 0.5)
+    result = orthogonalised(gradient)
+    assert result.dtype == torch.float32
+    assert result.shape == shape
+    torch.testing.assert_close(result, expected, rtol=0, atol=2e-2)  # bf16 there
+    singular = torch.linalg.svdvals(result)
+    assert singular.min() > 0.4
+    assert singular.max() < 1.3
+
+
+def test_muon_steps_a_weight_in_any_memory_format() -> None:
+    weights = []
+    for memory_format in (torch.contiguous_format, torch.channels_last):
+        torch.manual_seed(0)
+        weight = nn.Parameter(torch.randn(40, 3, 3, 3).contiguous(memory_format=memory_format))  # tall: 40 x 27
+        weight.grad = torch.randn(40, 3, 3, 3).contiguous(memory_format=memory_format)
+        Muon([weight], lr=0.1, momentum=0.9, dtype=torch.float32).step()
+        weights.append(weight.detach())
+    torch.testing.assert_close(*weights, rtol=0, atol=1e-5)
 
 
 def test_muon_takes_the_dense_convolutions_but_the_first(params: Params) -> None:
     model = Net("lattice", 0.0)
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
-    sgd, muon = build_optimizers(model, with_values(params, optimizer="muon"))
+    sgd, muon = build_optimizers(model, with_values(params, optimizer="muon"), torch.float32)
     model(torch.randn(8, 3, 32, 32)).pow(2).sum().backward()
     muon.step()
     moved = {name for name, p in model.named_parameters() if not torch.equal(p, before[name])}
@@ -112,16 +143,16 @@ def test_muon_takes_the_dense_convolutions_but_the_first(params: Params) -> None
 
 
 def test_all_learning_rates_are_the_same_fraction_of_their_peaks(params: Params) -> None:
-    params = with_values(params, optimizer="muon", lr=0.4, muon={"lr": 0.03, "momentum": 0.9}, epochs=2)
+    params = with_values(params, optimizer="muon", lr=0.4, muon={"lr_ratio": 0.075, "momentum": 0.9}, epochs=2)
     model = Net("lattice", 0.0)
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     for weight in model.parameters():
         weight.grad = torch.zeros_like(weight)
-    optimizers = build_optimizers(model, params)
+    optimizers = build_optimizers(model, params, torch.float32)
     schedule, peak = Schedule(optimizers, params, 10), 0.0
     for _ in range(20):
         sgd, muon = (optimizer.param_groups[0]["lr"] for optimizer in optimizers)
-        assert muon == pytest.approx(sgd * 0.03 / 0.4)
+        assert muon == pytest.approx(sgd * 0.075)
         peak = max(peak, muon)
         for optimizer in optimizers:
             optimizer.step()
@@ -171,7 +202,12 @@ def test_onecycle(params: Params) -> None:
     assert used[-1] == pytest.approx(0.0004)
 
 
-def test_lr_reaches_the_optimizer_unchanged(params: Params) -> None:
+def test_lr_reaches_the_optimizer_unchanged_and_scales_muon(params: Params) -> None:
+    model = Net("lattice", 0.0)
+    with_muon = with_values(params, optimizer="muon", lr=0.0123, muon={"lr_ratio": 0.5, "momentum": 0.9})
+    assert [each.defaults["lr"] for each in build_optimizers(model, with_muon, torch.float32)] == [0.0123, 0.0123 * 0.5]
     for name in ("sgd", "adam", "adamw"):
-        (optimizer,) = build_optimizers(nn.Conv2d(1, 1, 1), with_values(params, optimizer=name, lr=0.0123))
+        (optimizer,) = build_optimizers(
+            nn.Conv2d(1, 1, 1), with_values(params, optimizer=name, lr=0.0123), torch.float32
+        )
         assert {group["lr"] for group in optimizer.param_groups} == {0.0123}

@@ -2,7 +2,6 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterator
-from pathlib import Path
 from signal import SIGTERM
 from typing import Any
 
@@ -22,16 +21,9 @@ from cifar10.runtime import Runtime
 from cifar10.split import Split
 from cifar10.statistics import Statistics
 from cifar10.training import Training
+from tests.clone import PARAMS, changed, git
 
 STATISTICS = Statistics([0.5] * 3, [0.25] * 3)
-COMMITTED = (Path(__file__).parent.parent / "params.yaml").read_text()
-
-
-def changed(key: str, value: str) -> str:
-    """params.yaml with one top-level line replaced."""
-    lines = [f"{key}: {value}" if line.startswith(f"{key}:") else line for line in COMMITTED.splitlines()]
-    assert f"{key}: {value}" in lines
-    return "\n".join(lines)
 
 
 @pytest.mark.parametrize(
@@ -47,7 +39,7 @@ def changed(key: str, value: str) -> str:
         ("lr", "[0.1]", "lr: must be a valid number (got [0.1])"),
         ("epochs", "3.0", "epochs: must be a valid integer (got 3.0)"),
         ("epochs", "0", "epochs: must be >= 1 (got 0)"),
-        ("dataset", "cifar100", "dataset: must be 'cifar10', 'cifar10-jpeg' or 'digits' (got 'cifar100')"),
+        ("dataset", "cifar100", "dataset: must be 'cifar10' or 'digits' (got 'cifar100')"),
         ("nesterov", "1", "nesterov: must be a valid boolean (got 1)"),
         ("workers", "-1", "workers: must be auto or a whole number from 0 to 256 (got -1)"),
         ("threads", "true", "threads: must be auto or a whole number from 1 to 256 (got True)"),
@@ -55,7 +47,7 @@ def changed(key: str, value: str) -> str:
 )
 def test_refused_in_one_line(key: str, value: str, message: str) -> None:
     with pytest.raises(ParamsError) as error:
-        parse_params(changed(key, value))
+        parse_params(changed(PARAMS, **{key: value}))
     assert str(error.value) == f"params.yaml: {message}"
 
 
@@ -75,15 +67,17 @@ def test_refused_in_one_line(key: str, value: str, message: str) -> None:
     ],
 )
 def test_faults_in_the_file(old: str, new: str, message: str) -> None:
-    assert old in COMMITTED
+    assert old in PARAMS
     with pytest.raises(ParamsError) as error:
-        parse_params(COMMITTED.replace(old, new))
+        parse_params(PARAMS.replace(old, new))
     assert message in str(error.value)
 
 
 def test_every_fault_is_listed_at_once() -> None:
     with pytest.raises(ParamsError) as error:
-        parse_params(changed("lr", "-1").replace("\nmomentum: 0.9", "\nmomentum: 2").replace("epochs: 35", "epochs: x"))
+        parse_params(
+            changed(PARAMS, lr="-1").replace("\nmomentum: 0.9", "\nmomentum: 2").replace("epochs: 35", "epochs: x")
+        )
     assert [line.split(":")[1].strip() for line in str(error.value).splitlines()] == ["epochs", "lr", "momentum"]
 
 
@@ -97,7 +91,7 @@ def test_no_mapping(text: str) -> None:
     ("text", "value"), [("1e-05", 1e-5), ("1e-3", 1e-3), ("1E-3", 1e-3), ("1", 1.0), ("3e-1", 0.3)]
 )
 def test_numbers_as_dvc_writes_and_people_type_them(text: str, value: float) -> None:
-    assert math.isclose(parse_params(changed("lr", text)).lr, value)
+    assert math.isclose(parse_params(changed(PARAMS, lr=text)).lr, value)
 
 
 def warm_up(pct_start: float) -> dict[str, float]:
@@ -119,12 +113,12 @@ def warm_up(pct_start: float) -> dict[str, float]:
         ),
         (
             {"validation_size": 9},
-            "validation_size: must be 0, or from 10 to 49990 for cifar10-jpeg, so that every class has images in both "
+            "validation_size: must be 0, or from 10 to 49990 for cifar10, so that every class has images in both "
             "parts (got 9)",
         ),
         (
             {"batch_size": 45_001},
-            "batch_size: must be <= 45000, the training images of cifar10-jpeg that validation_size leaves (got 45001)",
+            "batch_size: must be <= 45000, the training images of cifar10 that validation_size leaves (got 45001)",
         ),
         (
             {"epochs": 1, "batch_size": 4_500, "onecycle": warm_up(0.1)},
@@ -133,7 +127,7 @@ def warm_up(pct_start: float) -> dict[str, float]:
     ],
 )
 def test_combinations(changes: dict[str, Any], message: str) -> None:
-    values = yaml.safe_load(COMMITTED)
+    values = yaml.safe_load(PARAMS)
     ten_steps = {"epochs": 1, "batch_size": 4_500, "onecycle": warm_up(0.11)}
     for fine in ({"batch_size": 45_000}, {"validation_size": 10}, {"epochs": 1}, ten_steps):
         parse_params(yaml.safe_dump(values | fine))
@@ -153,9 +147,9 @@ def leaves(model: type[BaseModel], prefix: tuple[str, ...] = ()) -> Iterator[tup
 SCHEMA = dict(leaves(Params))
 
 
-def test_comments_are_the_descriptions_of_the_schema() -> None:
+def test_comments_of_the_committed_file_are_the_descriptions_of_the_schema() -> None:
     comments, group = {}, ""
-    for line in COMMITTED.splitlines():
+    for line in git("show", "HEAD:params.yaml").splitlines():
         if found := re.fullmatch(r"( *)(\w+):[^#]*# (.*)", line):
             indent, key, comment = found.groups()
             comments[(group, key) if indent else (key,)] = comment
@@ -165,7 +159,7 @@ def test_comments_are_the_descriptions_of_the_schema() -> None:
 
 
 def with_value(path: tuple[str, ...], value: Any) -> dict[str, Any]:
-    values = yaml.safe_load(COMMITTED)
+    values = yaml.safe_load(PARAMS)
     group = values
     for name in path[:-1]:
         group = group[name]
@@ -199,12 +193,12 @@ def test_every_key_refuses_what_it_is_not(path: tuple[str, ...]) -> None:
         else:
             assert len(lines) == 1 or isinstance(value, dict)
     # The same file with carriage returns is as good as without, one that is no UTF-8 as bad as any.
-    parse_params(COMMITTED.replace("\n", "\r\n"))
+    parse_params(PARAMS.replace("\n", "\r\n"))
     with pytest.raises(ParamsError, match="not valid YAML"):
-        parse_params(COMMITTED.encode().replace(f"{path[-1]}:".encode(), f"{path[-1]}: \xe9".encode("latin1"), 1))
-    line = next(line for line in COMMITTED.splitlines() if line.strip().startswith(f"{path[-1]}:"))
+        parse_params(PARAMS.encode().replace(f"{path[-1]}:".encode(), f"{path[-1]}: \xe9".encode("latin1"), 1))
+    line = next(line for line in PARAMS.splitlines() if line.strip().startswith(f"{path[-1]}:"))
     with pytest.raises(ParamsError, match="not valid YAML"):
-        parse_params(COMMITTED.replace(line, f"{line}\n{line}" if ": #" not in line else f"{line}\n  a: [1", 1))
+        parse_params(PARAMS.replace(line, f"{line}\n{line}" if ": #" not in line else f"{line}\n  a: [1", 1))
 
 
 numbers = st.one_of(
@@ -225,8 +219,8 @@ anything = st.recursive(
 
 @st.composite
 def files(draw: st.DrawFn) -> str:
-    """The committed file with some values changed, within their bounds or not; sometimes then cut or spliced."""
-    values, sane = yaml.safe_load(COMMITTED), draw(st.booleans())
+    """The tests' file with some values changed, within their bounds or not; sometimes then cut or spliced."""
+    values, sane = yaml.safe_load(PARAMS), draw(st.booleans())
     for path in draw(st.lists(st.sampled_from([p for p in SCHEMA if p not in KEPT]), max_size=3, unique=True)):
         group = values
         for name in path[:-1]:
@@ -260,7 +254,7 @@ def test_a_file_is_refused_in_plain_words_or_trains() -> None:
             outcomes["refused" if all(re.match(r"params\.yaml: \S", line) for line in lines) else "unclear"] += 1
             return
         count = TRAINING_IMAGES[params.dataset] - params.validation_size
-        params = params.model_copy(update={"workers": 0, "batch_size": min(params.batch_size, 64)})
+        params = params.model_copy(update={"workers": 0, "batch_size": min(params.batch_size, 8)})
         split = Split(np.broadcast_to(np.uint8(7), (count, 32, 32, 3)), np.broadcast_to(np.uint8(3), count))
         runtime = Runtime(torch.device("cpu"), "fp32", 1)
         training = Training(Net(params.execution, params.dropout), split, split, STATISTICS, params, runtime)

@@ -17,11 +17,25 @@ def _as_before() -> Iterator[None]:
 
 
 def test_auto_is_resolved(params: Params) -> None:
-    runtime = set_up(params)
+    runtime = set_up(params.model_copy(update={"device": "auto", "precision": "auto", "threads": "auto"}))
     assert runtime.device.type == ("cuda" if torch.cuda.is_available() else "cpu")
     assert runtime.precision in ("bf16", "fp32")
     assert set_up(params.model_copy(update={"precision": "fp32"})).precision == "fp32"
     assert set_up(params.model_copy(update={"threads": 1})).threads == torch.get_num_threads() == 1
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "precision"),
+    [({"avx2": True}, "fp32"), ({"avx512_bf16": True}, "bf16"), ({"bf16": True, "sve": True}, "fp32")],
+    ids=["AVX2", "AVX512-BF16", "ARM, where nobody has measured it"],
+)
+def test_auto_is_bf16_where_that_was_measured(
+    params: Params, monkeypatch: pytest.MonkeyPatch, capabilities: dict[str, bool], precision: str
+) -> None:
+    monkeypatch.setattr("torch.cpu.get_capabilities", lambda: capabilities)
+    runtime = set_up(params.model_copy(update={"precision": "auto"}))
+    assert runtime.precision == precision
+    assert runtime.dtype == {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")

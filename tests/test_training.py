@@ -131,6 +131,19 @@ def test_without_averaging_the_result_is_the_network_itself(params: Params, spli
     training = started(params, split, ema=0.0)
     train(training)
     assert training.result is training.model
+    assert not hasattr(training, "recalibration")  # no images are copied for nothing
+
+
+def test_a_state_that_is_not_finite_is_not_saved_on_a_signal(params: Params, split: Split, tmp_path: Path) -> None:
+    # The loss of step 1 is finite, and so is the sum; the step itself makes the weights infinite.
+    training = started(params, split, optimizer="sgd", batch_size=32, schedule="step")
+    for optimizer in training.optimizers:
+        for group in optimizer.param_groups:
+            group["lr"] = 1e39
+    checkpoints = Checkpoints(tmp_path, "key")
+    with pytest.raises(UserError, match=r"no longer finite in epoch 1, step 1,"):
+        train(training, checkpoints, stop=lambda: SIGTERM)
+    assert checkpoints.load() is None
 
 
 @pytest.mark.parametrize(
@@ -155,13 +168,13 @@ def test_stopped_after_any_step_it_goes_on_with_the_same_bits(
     for steps in stops:  # of 9: in the middle of an epoch and at its end
         checkpoints = Checkpoints(tmp_path / str(steps), "key")
         asked = iter([0] * (steps - 1))
-        with pytest.raises(StoppedError, match=r"stopped by SIGTERM .* goes on from there") as stop:
+        with pytest.raises(StoppedError, match=r"stopped by SIGTERM .* run the same command again to resume") as stop:
             train(started(params, split, epochs=3, **settings), checkpoints, lambda: next(asked, SIGTERM))  # noqa: B023
         assert stop.value.exit_code == 143
         # Another initialisation and two workers: nothing of them may show.
         resumed = started(params, split, init_seed=5, epochs=3, workers=2 if steps == 5 else 0, **settings)
         train(resumed, checkpoints)
-        assert "going on after epoch" in capsys.readouterr().out
+        assert "resuming after epoch" in capsys.readouterr().out
         assert len(resumed.history.lr) == 9
         for name, tensor in resumed.result.state_dict().items():
             assert torch.equal(tensor, expected[name]), (steps, name)

@@ -172,6 +172,7 @@ class Params(Strict):
 # What a machine resolves or does its own way: recorded in metrics/run.json, not in the model.
 MACHINE = {"device", "augment_with", "precision", "threads", "workers"}
 EVALUATION = {"tta"}  # what a training does not depend on either
+SPEED = {"workers"}  # what changes no byte, so that no stage depends on it
 
 
 def parse_params(text: str | bytes, source: str = "params.yaml") -> Params:

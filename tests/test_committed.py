@@ -1,0 +1,45 @@
+"""What must hold of the commit, whatever the workspace holds: params.yaml, dvc.lock and the results belong together."""
+
+import hashlib
+import json
+from typing import Any
+
+import pytest
+import yaml
+
+from cifar10.params import parse_params
+from tests.clone import committed, git
+
+LOCK: dict[str, Any] = yaml.safe_load(committed("dvc.lock"))["stages"]
+FILES = set(git("ls-tree", "-r", "--name-only", "HEAD").splitlines())
+
+
+@pytest.mark.parametrize("stage", LOCK)
+def test_the_lock_belongs_to_the_parameters(stage: str) -> None:
+    values = parse_params(committed("params.yaml")).model_dump()
+    recorded = LOCK[stage].get("params", {}).get("params.yaml", {})
+    assert recorded == {key: values[key] for key in recorded}
+    declared = yaml.safe_load(committed("dvc.yaml"))["stages"][stage].get("params", [])
+    assert set(recorded) == set(declared)
+
+
+@pytest.mark.parametrize("stage", LOCK)
+def test_the_lock_belongs_to_the_files(stage: str) -> None:
+    entries = LOCK[stage].get("deps", []) + LOCK[stage]["outs"]
+    for entry in entries:
+        if entry["path"] in FILES:
+            digest = hashlib.md5(committed(entry["path"])).hexdigest()
+            assert entry["md5"] == digest, f"{entry['path']} has changed since {stage} ran; run: dvc repro"
+    assert {entry["path"] for entry in entries} & FILES
+
+
+def test_the_results_are_of_cifar10() -> None:
+    test = json.loads(committed("metrics/test.json"))
+    assert test["dataset"] == "cifar10"
+    dataset = json.loads(committed("metrics/dataset.json"))
+    assert dataset["images"] == 50_000
+    assert [round(value, 4) for value in dataset["mean"]] == [0.4914, 0.4822, 0.4465]
+    predictions = committed("plots/predictions.csv").decode().splitlines()[1:]
+    right = [actual == predicted for actual, predicted in (line.split(",")[:2] for line in predictions)]
+    assert len(right) == 10_000
+    assert test["accuracy"] == pytest.approx(sum(right) / len(right))

@@ -1,0 +1,82 @@
+"""When a stopped training is resumed, and what is said when it is not."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cifar10.params import Params, parse_params
+from stages.identity import digest, not_resumed, remember, training_identity
+from tests.clone import Clone, changed
+
+MACHINE = {"device": "cpu", "threads": 1}
+
+
+def identity(**changes: object) -> dict[str, Any]:
+    params: Params = parse_params(changed(Path("params.yaml").read_text(), **changes))
+    return training_identity(params, MACHINE)
+
+
+@pytest.fixture(autouse=True)
+def _in_the_clone(clone: Clone, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(clone.path)
+
+
+@pytest.mark.parametrize(
+    "path", ["src/cifar10/training.py", "stages/lifetime.py", "requirements.lock", "metrics/dataset.json", "data/train"]
+)
+def test_what_train_depends_on_changes_it(path: str) -> None:
+    before = identity()
+    assert path in before["files"]
+    file = Path(path, "sha256.json") if path == "data/train" else Path(path)
+    file.write_text(file.read_text() + "\n")
+    after = identity()
+    assert digest(after) != digest(before)
+    assert {name for name in before["files"] if before["files"][name] != after["files"][name]} == {path}
+
+
+def test_what_train_does_not_depend_on_does_not_change_it() -> None:
+    before = digest(identity())
+    for path in (
+        "stages/evaluate.py",
+        "stages/verify.py",
+        "src/cifar10/scoring.py",
+        "src/cifar10/fetch.py",
+        "README.md",
+    ):
+        assert Path(path).exists()
+        Path(path).write_text("another")
+    assert digest(identity(tta="none", workers=3)) == before
+
+
+@pytest.mark.parametrize("changes", [{"seed": 1}, {"lr": 0.1}, {"dropout": 0.1}, {"augment_with": "albumentations"}])
+def test_parameters_of_the_training_change_it(changes: dict[str, object]) -> None:
+    assert digest(identity(**changes)) != digest(identity())
+
+
+def test_the_machine_changes_it() -> None:
+    params = parse_params(Path("params.yaml").read_text())
+    assert digest(training_identity(params, MACHINE | {"threads": 2})) != digest(identity())
+
+
+def test_an_unfinished_training_that_is_not_resumed_is_reported(tmp_path: Path) -> None:
+    def unfinished(name: str, what: dict[str, Any], keep: Callable[[Path], None]) -> Path:
+        folder = tmp_path / "checkpoints" / name
+        remember(folder, what)
+        keep(folder / "000001.pt")
+        return folder
+
+    here = tmp_path / "checkpoints" / "here"
+    before = identity()
+    assert list(not_resumed(here, before)) == []
+    unfinished("here", before, Path.touch)  # resumed: nothing to say
+    unfinished("lr", identity(lr=0.1), Path.touch)  # another experiment
+    code = unfinished("code", before | {"files": before["files"] | {"src/cifar10/optim.py": "x"}}, Path.touch)
+    machine = unfinished("machine", before | {"machine": MACHINE | {"threads": 2}}, Path.touch)
+    unfinished("empty", before | {"machine": {}}, lambda _: None)  # nothing was saved
+    lines = list(not_resumed(here, before))
+    assert [line.partition(":")[2].partition(":")[0].strip() for line in lines] == [str(code), str(machine)]
+    assert "is not resumed, as src/cifar10/optim.py changed since" in lines[0]
+    assert "is not resumed, as threads changed since" in lines[1]
+    assert lines[0].endswith(f"rm -r {code}")

@@ -1,0 +1,57 @@
+"""The tests do not depend on what the workspace holds: whoever ran the demo or an experiment sees them pass as well."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.clone import PARAMS, RESULTS, TINY, Clone, changed, committed, git
+
+# Those that read this repository itself, and one that makes a clone of it.
+READERS = ("test_committed", "test_dvc_yaml", "test_params", "test_recipes", "test_workspace")
+
+
+def test_a_clone_has_nothing_of_the_workspace_but_its_code(tmp_path: Path) -> None:
+    clone = Clone.make(tmp_path / "clone", seed=3)
+    assert (clone.path / "params.yaml").read_text() == changed(PARAMS, **TINY, seed=3)
+    assert not [name for name in ("dvc.lock", "metrics", "plots") if (clone.path / name).exists()]
+    assert "stages/train.py" in clone.run("git", "ls-files")
+    assert clone.run("git", "status", "--porcelain") == ""
+    assert clone.run("dvc", "cache", "dir").strip() == str(clone.path / ".dvc/cache")
+
+
+def test_after_the_demo(clone: Clone, tmp_path: Path) -> None:
+    user = Clone.make(tmp_path / "user")
+    for name in git("ls-files", "--with-tree=HEAD", *RESULTS).splitlines():
+        (user.path / name).parent.mkdir(parents=True, exist_ok=True)
+        (user.path / name).write_bytes(committed(name))
+    user.commit("as committed")
+    params = user.path / "params.yaml"
+    params.write_text(
+        changed(params.read_text(), dataset="digits", epochs=20, validation_size=200, lr=0.01, tta="none")
+    )
+    for name in ("metrics/test.json", "plots/loss.csv", "dvc.lock"):
+        (user.path / name).write_bytes((clone.path / name).read_bytes())
+    (user.path / "plots/mistakes.png").unlink()
+    hooks = user.path / ".git/refusing hooks"
+    hooks.mkdir()
+    for hook in ("pre-commit", "post-checkout"):
+        (hooks / hook).write_text("#!/bin/sh\nexit 1\n")
+        (hooks / hook).chmod(0o755)
+    config = tmp_path / "gitconfig"
+    config.write_text(
+        f'[core]\nhooksPath = "{hooks}"\nautocrlf = true\n[commit]\ngpgsign = true\n[init]\ndefaultBranch = trunk\n'
+    )
+    before = user.run("git", "status", "--porcelain")
+    assert {"M params.yaml", "M dvc.lock", "D plots/mistakes.png"} <= {line.strip() for line in before.splitlines()}
+    files = [f"tests/{name}.py" for name in READERS]
+    command = [sys.executable, "-m", "pytest", "-n", "0", "-q", "-k", "not trains and not demo", *files]
+    environment = user.environment() | {
+        "GIT_CONFIG_GLOBAL": str(config),
+        "DVC_GLOBAL_CONFIG_DIR": str(tmp_path / "dvc"),
+    }
+    (tmp_path / "dvc").mkdir()
+    (tmp_path / "dvc/config").write_text(f'[cache]\n    dir = "{tmp_path / "shared cache"}"\n')
+    process = subprocess.run(command, cwd=user.path, env=environment, capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stdout + process.stderr
+    assert user.run("git", "status", "--porcelain") == before
+    assert not (tmp_path / "shared cache").exists()
