@@ -41,7 +41,7 @@ test: lint ## lint, types and the test suite
 kills: setup ## kill dvc and its stages at 200 moments, compare every byte; about an hour
 	@$(BIN)/python -m pytest -n 0 tests/test_kills.py --kills 200
 
-verify: setup ## run what dvc.lock tells of anew, elsewhere, and compare every output; as long as dvc repro takes
+verify: setup ## run the whole pipeline again in a clone and compare every output with dvc.lock; takes as long as dvc repro
 	@$(BIN)/python -m stages.verify
 
 audit: setup ## look the locked versions up in the database of known vulnerabilities

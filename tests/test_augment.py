@@ -38,7 +38,7 @@ def test_hole(params: Params, images: NDArray[np.uint8]) -> None:
         assert (hole == [51, 102, 153]).all()  # 255 times the mean
         assert len(rows) == 81
         corners.add((rows.min(), columns.min()))
-    assert len(corners) > 100  # of the 24 x 24 places, drawn anew for each image
+    assert len(corners) > 100  # of the 24 x 24 places, drawn again for each image
 
 
 def test_flip(params: Params, images: NDArray[np.uint8]) -> None:

@@ -33,13 +33,9 @@ def test_the_lock_belongs_to_the_files(stage: str) -> None:
     assert {entry["path"] for entry in entries} & FILES
 
 
-def test_the_results_are_of_cifar10() -> None:
+def test_the_metrics_belong_to_the_predictions() -> None:
     test = json.loads(committed("metrics/test.json"))
-    assert test["dataset"] == "cifar10"
-    dataset = json.loads(committed("metrics/dataset.json"))
-    assert dataset["images"] == 50_000
-    assert [round(value, 4) for value in dataset["mean"]] == [0.4914, 0.4822, 0.4465]
+    assert test["dataset"] == parse_params(committed("params.yaml")).dataset
     predictions = committed("plots/predictions.csv").decode().splitlines()[1:]
     right = [actual == predicted for actual, predicted in (line.split(",")[:2] for line in predictions)]
-    assert len(right) == 10_000
     assert test["accuracy"] == pytest.approx(sum(right) / len(right))

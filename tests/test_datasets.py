@@ -104,7 +104,7 @@ def test_first_mirror_that_works_wins(server: Server, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("fault", ["429", "stall", "reset"])
-def test_the_next_address_goes_on(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
+def test_the_next_address_resumes(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
     monkeypatch.setattr("cifar10.fetch.ATTEMPTS", 1)
     assert fetch(server.source(fault, "good"), tmp_path, None).read_bytes() == BODY
     assert [where for where, _ in server.requests] == [fault, "good"]
@@ -150,13 +150,13 @@ def test_resume_at_another_mirror_and_where_ranges_are_ignored(server: Server, t
     assert fetch(server.source("norange"), tmp_path, None).read_bytes() == BODY
 
 
-def test_resumed_onto_other_bytes_starts_anew(server: Server, tmp_path: Path) -> None:
+def test_resumed_onto_other_bytes_starts_again(server: Server, tmp_path: Path) -> None:
     (tmp_path / "archive.part").write_bytes(b"another file's beginning")
     assert fetch(server.source("good"), tmp_path, None).read_bytes() == BODY
     assert [wanted for _, wanted in server.requests] == ["bytes=24-", None]
 
 
-def test_damaged_cache_is_noticed_and_healed(
+def test_damaged_cache_is_noticed_and_replaced(
     server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "archive").write_bytes(BODY[:-1] + b"x")
@@ -164,7 +164,7 @@ def test_damaged_cache_is_noticed_and_healed(
     assert "wrong content; fetching it again" in capsys.readouterr().err
 
 
-def test_unreachable_names_every_address_and_both_ways_on(server: Server, tmp_path: Path) -> None:
+def test_unreachable_names_every_address_and_both_alternatives(server: Server, tmp_path: Path) -> None:
     source = server.source("404", "wrong")
     gone = "http://127.0.0.1:9/archive"  # the discard port: nobody listens
     with pytest.raises(UserError) as error:

@@ -51,7 +51,7 @@ def test_same_bits_with_any_number_of_workers(params: Params, split: Split) -> N
         assert again.epochs == history.epochs
 
 
-def test_dropout_draws_anew_at_every_step(params: Params, split: Split, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dropout_draws_again_at_every_step(params: Params, split: Split, monkeypatch: pytest.MonkeyPatch) -> None:
     training = started(params, split)
     seeds: list[int] = []
     monkeypatch.setattr("torch.manual_seed", seeds.append)
@@ -64,7 +64,7 @@ def test_other_seed_other_weights(params: Params, split: Split) -> None:
     assert not torch.equal(one["head.weight"], other["head.weight"])
 
 
-def test_it_learns_and_tells(params: Params, split: Split, capsys: pytest.CaptureFixture[str]) -> None:
+def test_it_learns_and_logs(params: Params, split: Split, capsys: pytest.CaptureFixture[str]) -> None:
     plain = params.augmentation.model_dump() | {"hole_p": 0.0}
     _, history = trained(params, split, epochs=20, dropout=0.0, lr=0.02, augmentation=plain)
     assert history.epochs[-1]["train_loss"] < history.epochs[0]["train_loss"] / 2
@@ -116,7 +116,7 @@ def test_averaged_weights_by_hand(params: Params, split: Split, monkeypatch: pyt
     for name, weight in training.result.named_parameters():
         torch.testing.assert_close(weight, expected[name])
         assert not torch.equal(weight, training.model.get_parameter(name))
-    assert not np.array_equal(training.recalibration, split.images)  # drawn: the arrays lie sorted by class
+    assert not np.array_equal(training.recalibration, split.images)  # drawn: arrays may be sorted by class
     # BatchNorm's statistics are those that these weights bring about on plain images.
     images = torch.from_numpy(split.images).permute(0, 3, 1, 2).float() / 255
     weight = training.result.get_parameter("features.conv1.conv.weight")
@@ -156,7 +156,7 @@ def test_a_state_that_is_not_finite_is_not_saved_on_a_signal(params: Params, spl
     ],
     ids=["muon", "sgd", "adam", "adamw"],
 )
-def test_stopped_after_any_step_it_goes_on_with_the_same_bits(
+def test_stopped_after_any_step_it_resumes_with_the_same_bits(
     params: Params,
     split: Split,
     tmp_path: Path,

@@ -1,4 +1,4 @@
-"""The exceptions that mean: the user can mend this."""
+"""Errors that the user can fix."""
 
 
 class UserError(Exception):

@@ -101,7 +101,7 @@ def _deliver(url: str, part: Path, verify: Callable[[Path], None]) -> None:
 
 
 def _download(url: str, part: Path) -> None:
-    """Append to `part` what is missing of it, or write it anew where the server does not resume."""
+    """Append to `part` what is missing of it, or write all of it where the server does not resume."""
     have = part.stat().st_size if part.exists() else 0
     headers = HEADERS | ({"Range": f"bytes={have}-"} if have else {})
     with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:

@@ -80,7 +80,7 @@ def build_optimizers(model: nn.Module, params: Params, muon_dtype: torch.dtype) 
 
 
 class Schedule:
-    """One of PyTorch's schedules for each optimizer, told of every step and epoch; each takes the call that is its own.
+    """One of PyTorch's schedules for each optimizer; call it after every step and after every epoch.
 
     At any step all the learning rates are the same fraction of their own peak or start.
     """

@@ -71,7 +71,7 @@ def set_up(params: Params) -> Runtime:
 
 
 def _keep_freed_memory() -> None:
-    """Have glibc keep what a step frees; large tensors would go back to the kernel, which zeroes each page anew."""
+    """Have glibc keep what a step frees; large tensors would go back to the kernel, which zeroes each page again."""
     if platform.libc_ver()[0] == "glibc":
         libc, m_trim_threshold, m_mmap_threshold = ctypes.CDLL(None), -1, -3
         libc.mallopt(m_mmap_threshold, 32 << 20)  # the most that it takes

@@ -51,7 +51,7 @@ class Training:
         self.average = AveragedModel(model, multi_avg_fn=self._update_average) if params.ema else None
         if params.ema:
             chosen = np.random.default_rng([params.seed, 0, AVERAGE]).permutation(len(split.labels))[:RECALIBRATION]
-            # In this order: the arrays lie sorted by class, and a batch of one class has not the variance of all.
+            # In this order: arrays may be sorted by class, and a batch of one class does not have the variance of all.
             self.recalibration = split.images[chosen]
         self.history = History()
         self.epoch = 0  # epochs finished
