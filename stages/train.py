@@ -7,10 +7,10 @@ from statistics import median
 
 import torch
 
-from cifar10.augment import Fused
 from cifar10.batches import hold_out
 from cifar10.checkpoint import Checkpoints
 from cifar10.complexity import count_parameters, multiply_adds, receptive_field
+from cifar10.fused import Fused
 from cifar10.model import Net
 from cifar10.params import EVALUATION, MACHINE, Params
 from cifar10.runtime import set_up

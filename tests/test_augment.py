@@ -5,7 +5,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from cifar10.augment import Composed, Fused, composed, draw, on_device
+from cifar10.augment import Composed, composed
+from cifar10.fused import Fused, draw, on_device
 from cifar10.params import Augmentation, Params
 
 MEAN = [0.2, 0.4, 0.6]

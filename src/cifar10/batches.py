@@ -11,7 +11,8 @@ from sklearn.model_selection import train_test_split
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from cifar10.augment import Composed, Fused, draw, fill_value, on_device
+from cifar10.augment import Composed, fill_value
+from cifar10.fused import Fused, draw, on_device
 from cifar10.params import Augmentation, Params
 from cifar10.split import Split
 from cifar10.statistics import Statistics

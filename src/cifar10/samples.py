@@ -6,8 +6,8 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from cifar10.augment import Fused
 from cifar10.batches import SAMPLES
+from cifar10.fused import Fused
 from cifar10.split import Split
 
 
