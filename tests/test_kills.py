@@ -41,15 +41,17 @@ WAYS = [  # who is hit, by what; DVC itself ignores Ctrl-C while a stage runs
 ]
 
 
-def forked(clone: Clone, stage: str, terminal: int | None = None) -> BaseProcess:
+def forked(clone: Clone, stage: str, terminal: tuple[int, int] | None = None) -> BaseProcess:
     """The stage in the clone, as a process and group of its own; its output goes to the terminal or to `log`."""
 
     def work() -> None:
         os.setsid()
         os.chdir(clone.path)
-        if terminal is not None:
-            fcntl.ioctl(terminal, termios.TIOCSCTTY, 0)  # it is the session's: when it goes, SIGHUP comes
-        with open(terminal or clone.path.parent / "log", "a", buffering=1) as log:  # noqa: PTH123 # a descriptor
+        if terminal:
+            os.close(terminal[0])  # the test's end
+            fcntl.ioctl(terminal[1], termios.TIOCSCTTY, 0)  # the session's terminal: when it goes, SIGHUP comes
+        target = terminal[1] if terminal else clone.path.parent / "log"
+        with open(target, "a", buffering=1) as log:  # noqa: PTH123 # a descriptor
             sys.stdout = sys.stderr = log
             run_stage(STAGES[stage])
 
@@ -93,23 +95,24 @@ def test_what_the_whole_group_gets_saves_the_step_under_way(clone: Clone, what: 
     params, log = clone.path / "params.yaml", clone.path.parent / "log"
     params.write_text(changed(params.read_text(), epochs=1000, workers=2))
     log.touch()
-    ours, its = os.openpty() if what == "lost terminal" else (None, None)
-    process = forked(clone, "train", its)
+    terminal = os.openpty() if what == "lost terminal" else None
+    process = forked(clone, "train", terminal)
     workers: list[psutil.Process] = []
     while not list(clone.path.glob("checkpoints/*/*.pt")):  # the first epoch is saved
         assert process.is_alive(), log.read_text()
         workers = psutil.Process(process.pid).children() or workers
         time.sleep(0.01)
-    if ours and its:
-        os.close(its)
-        os.close(ours)
+    if terminal:
+        os.close(terminal[1])
+        os.close(terminal[0])
     else:
         os.killpg(process.pid or 0, Signals[what])
     process.join(60)
+    process.kill()  # where it lives on, the tests must not
     assert process.exitcode == 128 + (SIGHUP if what == "lost terminal" else Signals[what])
     assert len(workers) == 2
     assert not psutil.wait_procs(workers, timeout=10)[1]
-    if not ours:
+    if not terminal:
         text = log.read_text()
         assert f"error: train: stopped by {what} after epoch " in text
         assert "Traceback" not in text
