@@ -27,8 +27,9 @@ def git(*arguments: str, cwd: Path) -> str:
 
 
 @pytest.fixture
-def repository(tmp_path: Path) -> Path:
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A git repository with a dvc.lock and a metrics/run.json, committed."""
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)  # the user's may sign commits
     path = tmp_path / "repository"
     (path / "metrics").mkdir(parents=True)
     (path / "dvc.lock").write_text(LOCK)
