@@ -1,11 +1,13 @@
 """make ablation: what each change to a recipe is worth, from this repository's DVC experiments.
 
 An experiment NAME-sSEED, made with `dvc exp run --name NAME-sSEED -S seed=SEED ... [train]`, is one run of the change
-NAME. Its rows go into recipes/ablation.csv, which keeps those of experiments that are gone, and are printed as a table.
-Choices are made by validation_accuracy; the test split's columns are filled where `evaluate` ran on that very network.
+NAME. All of its runs become one row of recipes/ablation.csv, unless the row that is there has more seeds; rows of
+experiments that are gone stay. Choices are made by validation_accuracy; the test split's columns are filled where
+`evaluate` ran on that very network.
 """
 
 import csv
+import io
 import json
 import re
 import sys
@@ -17,6 +19,8 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from cifar10.disk import replacing
+from cifar10.errors import UserError
 from cifar10.params import MACHINE
 from stages.verify import git
 
@@ -35,8 +39,8 @@ def runs() -> Iterator[tuple[str, dict[str, Any]]]:
             run = json.loads(git("show", f"{ref}:metrics/train.json"))
             params, base = (flat(yaml.load(git("show", f"{commit}:params.yaml"))) for commit in (ref, f"{ref}^"))
             seconds = json.loads(git("show", f"{ref}:metrics/run.json"))["seconds"]
-            run |= {"params": params, "base": base, "commit": git("rev-parse", "--short", f"{ref}^")}
-            run |= {"seconds_per_epoch": seconds / params["epochs"]}
+            run |= {"experiment": ref.rpartition("/")[2], "params": params, "base": base}
+            run |= {"commit": git("rev-parse", "--short", f"{ref}^"), "seconds_per_epoch": seconds / params["epochs"]}
             if evaluated(yaml.load(git("show", f"{ref}:dvc.lock"))["stages"]):
                 test = json.loads(git("show", f"{ref}:metrics/test.json"))
                 run |= test | {"test_accuracy": test["accuracy"]}
@@ -45,7 +49,8 @@ def runs() -> Iterator[tuple[str, dict[str, Any]]]:
 
 def evaluated(stages: Mapping[str, Any]) -> bool:
     """Whether the test metrics are those of the network that this run has trained, not of one before."""
-    scored = [dep["md5"] for dep in stages["evaluate"]["deps"] if dep["path"] == "models/model.safetensors"]
+    deps = stages.get("evaluate", {"deps": []})["deps"]
+    scored = [dep["md5"] for dep in deps if dep["path"] == "models/model.safetensors"]
     return scored == [out["md5"] for out in stages["train"]["outs"] if out["path"] == "models/model.safetensors"]
 
 
@@ -65,7 +70,21 @@ def table(found: Iterable[tuple[str, Mapping[str, Any]]]) -> list[dict[str, Any]
     return [row(name, same) for name, same in changes.items()]
 
 
+def check(name: str, same: Sequence[Mapping[str, Any]]) -> None:
+    """UserError where runs of one change differ in more than the seed and the machine's choices, or share a seed."""
+    settings = [run["params"] | {"base commit": run["commit"]} for run in same]
+    faults = []
+    for key in dict.fromkeys(key for each in settings for key in each if key not in MACHINE):
+        values = [each.get(key) for each in settings]
+        if len(set(values)) != (len(values) if key == "seed" else 1):
+            faults.append(f"{key} is {', '.join(map(str, values))}")
+    if faults:
+        experiments = ", ".join(run["experiment"] for run in same)
+        raise UserError(f"{name}: cannot average {experiments}: {'; '.join(faults)}; use dvc exp rename or remove")
+
+
 def row(name: str, same: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    check(name, same)
     params, base = same[0]["params"], same[0]["base"]
     differ = (key for key in params if params[key] != base.get(key) and key not in MACHINE | {"seed"})
     cells = dict.fromkeys(COLUMNS, "") | {"change": name, "commit": same[0]["commit"], "seeds": len(same)}
@@ -80,20 +99,31 @@ def row(name: str, same: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def main() -> None:
-    rows = table(runs())
-    if not rows:
-        sys.exit("error: no experiment is called NAME-sSEED; make one with: dvc exp run --name NAME-s0 -S ... train")
+    found = table(runs())
+    if not found:
+        raise UserError("no experiment is called NAME-sSEED; make one with: dvc exp run --name NAME-s0 -S ... train")
     with CSV.open(newline="") as file:
-        names = {each["change"] for each in rows}
-        rows += [before for before in csv.DictReader(file) if before["change"] not in names]
-    rows.sort(key=lambda each: -float(each["validation_accuracy"] or 0))
-    with CSV.open("w", newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    for line in (COLUMNS, ["---"] * len(COLUMNS), *([each[name] for name in COLUMNS] for each in rows)):
+        rows: dict[str, dict[str, Any]] = {before["change"]: before for before in csv.DictReader(file)}
+    for new in found:
+        before = rows.get(new["change"], new)
+        if int(before["seeds"]) > new["seeds"]:
+            print(f"{new['change']}: kept the row of {before['seeds']} seeds, as only {new['seeds']} found here")
+        else:
+            rows[new["change"]] = new
+    ordered = sorted(rows.values(), key=lambda each: -float(each["validation_accuracy"] or 0))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(ordered)
+    data = text.getvalue().encode()
+    with replacing(CSV, len(data)) as target:
+        target.write(data)
+    for line in (COLUMNS, ["---"] * len(COLUMNS), *([each[name] for name in COLUMNS] for each in ordered)):
         print("| " + " | ".join(map(str, line)) + " |")
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except UserError as error:
+        sys.exit(f"error: ablation: {error}")

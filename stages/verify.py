@@ -1,16 +1,21 @@
-"""make verify: run the pipeline anew in a clone elsewhere, compare every output with dvc.lock. Not a stage itself."""
+"""make verify: run the pipeline again in a copy elsewhere, compare every output with dvc.lock. Not a stage itself."""
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
+import time
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from signal import SIGKILL, SIGTERM, Signals, signal
 
 from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
-from cifar10.errors import UserError
+from cifar10.errors import StoppedError, UserError
+from stages.lifetime import stop_signals
 
 MEASURED = {"seconds", "waiting_for_data", "images_per_second"}
 DVC = str(Path(sys.executable).with_name("dvc"))
@@ -18,50 +23,87 @@ DVC = str(Path(sys.executable).with_name("dvc"))
 
 def verify() -> None:
     """Print which outputs match; UserError where one does not, with what differs between the two machines."""
-    expected, then = outputs(Path()), read_run(Path())
-    if mirror := os.environ.get("DATA_MIRROR"):  # relative to here, not to the clone
+    expected, then = read(Path())
+    if mirror := os.environ.get("DATA_MIRROR"):  # relative to here, not to the copy
         os.environ["DATA_MIRROR"] = mirror if "://" in mirror else str(Path(mirror).resolve())
+    came: list[int] = []  # signals: noted, as an exception at a bad moment could leave DVC or the copy
+    for number in stop_signals():
+        signal(number, lambda number, _: came.append(number))
     with tempfile.TemporaryDirectory(prefix="verify-") as folder:
-        # The files as they are, committed or not, without touching them; nothing to stash means: as committed.
-        now = git("stash", "create") or git("rev-parse", "HEAD")
-        git("clone", "-q", "--no-checkout", ".", folder)
-        git("-C", folder, "fetch", "-q", str(Path.cwd()), now)
-        git("-C", folder, "checkout", "-q", now)
-        if subprocess.run([DVC, "repro", "--force"], cwd=folder, check=False).returncode:
-            raise UserError("verify: dvc repro failed, see above")
-        found, here = outputs(Path(folder)), read_run(Path(folder))
-    print()
-    for path, digest in expected.items():
-        print(f"{'same     ' if found.get(path) == digest else 'DIFFERENT'}  {path}")
+        copy_files(Path(folder))
+        check_lock(folder, expected)
+        dvc = subprocess.Popen([DVC, "repro", "--force"], cwd=folder, start_new_session=True)  # see end()
+        while dvc.poll() is None and not came:
+            time.sleep(0.1)
+        end(dvc)
+        if came:
+            raise StoppedError(f"stopped by {Signals(came[0]).name}; the copy is removed", 128 + came[0])
+        if dvc.returncode:
+            raise UserError("dvc repro failed, see above")
+        found, here = read(Path(folder))
+    results = {path: "same     " if found.get(path) == md5 else "DIFFERENT" for path, md5 in expected.items()}
+    print("", *(f"{result}  {path}" for path, result in results.items()), sep="\n")
     if found != expected:
-        differ = (name for name in sorted({*then, *here}) if then.get(name) != here.get(name))
-        reasons = "; ".join(f"{name} was {then.get(name)}, is {here.get(name)} here" for name in differ)
-        raise UserError(
-            f"verify: not the same bytes; of the conditions in metrics/run.json: {reasons or 'none differs'}"
-        )
+        why = "; ".join(f"{key} was {then[key]}, is {here.get(key)} here" for key in then if here.get(key) != then[key])
+        raise UserError(f"not the same bytes; of the conditions in metrics/run.json: {why or 'none differs'}")
 
 
-def outputs(folder: Path) -> dict[str, str]:
-    """md5 of every output that dvc.lock names, but of metrics/run.json."""
+def read(folder: Path) -> tuple[dict[str, str], dict[str, object]]:
+    """md5 of each output in dvc.lock, except metrics/run.json; and what metrics/run.json says of the machine."""
+    name = "dvc.lock"
     try:
-        stages: dict[str, Any] = YAML(typ="safe").load((folder / "dvc.lock").read_text())["stages"]
-    except OSError as error:
-        raise UserError(f"dvc.lock: {error.strerror}; make it with: dvc repro") from None
-    entries = (out for stage in stages.values() for out in stage.get("outs", []))
-    return {out["path"]: out["md5"] for out in entries if out["path"] != "metrics/run.json"}
+        stages = YAML(typ="safe").load((folder / name).read_text())["stages"]
+        outs = {out["path"]: out["md5"] for stage in stages.values() for out in stage.get("outs", [])}
+        outs.pop(name := "metrics/run.json", None)
+        run = json.loads((folder / name).read_text()).items()
+        return outs, {key: value for key, value in run if key not in MEASURED}
+    except (OSError, ValueError, YAMLError, LookupError, TypeError, AttributeError):
+        raise UserError(f"{name}: missing or broken; restore it: git restore {name}, or make it: dvc repro") from None
 
 
-def read_run(folder: Path) -> dict[str, object]:
-    run = json.loads((folder / "metrics/run.json").read_text())
-    return {name: value for name, value in run.items() if name not in MEASURED}
+def copy_files(folder: Path) -> None:
+    """Copy the files of the working tree as they are, committed or not, except what git ignores."""
+    for path in map(Path, git("ls-files", "-co", "--exclude-standard", "-z").split("\0")):
+        if path.is_file() or path.is_symlink():  # not deleted, nor a repository within this one
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(path, folder / path, follow_symlinks=False)
+    git("-C", str(folder), "init", "-q")  # DVC needs a repository, but no commit
+
+
+def check_lock(folder: str, outs: dict[str, str]) -> None:
+    """UserError where dvc.lock is of other parameters or code; that a stage's output is missing does not matter."""
+    status = subprocess.run([DVC, "status", "--json"], cwd=folder, stdout=subprocess.PIPE, start_new_session=True)
+    for stage, changes in json.loads(status.stdout or "{}").items():  # nothing: it failed, and so will dvc repro
+        names = ["cmd"] if "changed command" in changes else []
+        for deps in (change.get("changed deps", {}) for change in changes if isinstance(change, dict)):
+            for path, state in deps.items():  # state: what happened to the file, or to each key of params.yaml
+                if not any(path == out or path.startswith(f"{out}/") for out in outs):
+                    names += state if isinstance(state, dict) else [path]
+        if names:
+            raise UserError(f"dvc.lock is outdated: {stage}: {', '.join(names)} changed; dvc repro, then make verify")
+
+
+def end(dvc: "subprocess.Popen[bytes]") -> None:
+    """Return when DVC's session has ended, also the stage and its workers: until then they write into the copy."""
+    for number, seconds in ((SIGTERM, 10), (SIGKILL, 1)):
+        with suppress(ProcessLookupError, PermissionError):  # none is left; on macOS: only zombies
+            os.killpg(dvc.pid, number)
+            for _ in range(20 * seconds):
+                dvc.poll()
+                os.killpg(dvc.pid, 0)
+                time.sleep(0.05)
 
 
 def git(*arguments: str) -> str:
-    return subprocess.run(["git", *arguments], check=True, capture_output=True, text=True).stdout.strip()
+    command = subprocess.run(["git", *arguments], capture_output=True, encoding="utf-8", errors="surrogateescape")
+    if command.returncode:
+        raise UserError(f"git {arguments[0]}: {' '.join(command.stderr.split())}")
+    return command.stdout.rstrip("\n")
 
 
 if __name__ == "__main__":
     try:
         verify()
     except UserError as error:
-        sys.exit(f"error: {error}")
+        print(f"error: verify: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)

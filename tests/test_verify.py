@@ -1,0 +1,231 @@
+"""make verify: the files as they are, run elsewhere; whatever ends it, nothing of it is left."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from signal import SIGHUP, SIGINT, SIGKILL, SIGTERM, Signals
+
+import psutil
+import pytest
+from ruamel.yaml import YAML
+
+from stages.verify import end
+from tests.clone import Clone
+
+ROOT = Path(__file__).parent.parent
+LOCK = "stages: {make: {outs: [{path: out.txt, md5: abc}, {path: metrics/run.json, md5: def}]}}\n"
+
+
+def git(*arguments: str, cwd: Path) -> str:
+    identity = ("-c", "user.name=test", "-c", "user.email=test@example.invalid")
+    return subprocess.check_output(["git", *identity, *arguments], cwd=cwd, text=True)
+
+
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A git repository with a dvc.lock and a metrics/run.json, committed."""
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)  # the user's may sign commits
+    path = tmp_path / "repository"
+    (path / "metrics").mkdir(parents=True)
+    (path / "dvc.lock").write_text(LOCK)
+    (path / "metrics/run.json").write_text('{"precision": "fp32", "seconds": 1.5}\n')
+    git("init", "-q", cwd=path)
+    git("add", "-A", cwd=path)
+    git("commit", "-qm", "first", cwd=path)
+    return path
+
+
+def start(repository: Path, repro: str, status: str = "echo '{}'") -> "subprocess.Popen[str]":
+    """`python -m stages.verify` with a `dvc` beside python that runs these lines of shell; TMPDIR is .../temporary."""
+    venv = repository.parent / "venv"
+    (venv / "bin").mkdir(parents=True)
+    (venv / "bin/python").symlink_to(Path(sys.executable).resolve())
+    (venv / "lib").symlink_to(Path(sys.prefix, "lib"))
+    shutil.copy(Path(sys.prefix, "pyvenv.cfg"), venv)
+    dvc = venv / "bin/dvc"
+    dvc.write_text(f"#!/bin/sh\ncase $1 in\nstatus) {status} ;;\nrepro) {repro} ;;\nesac\n")
+    dvc.chmod(0o755)
+    temporary = repository.parent / "temporary"
+    temporary.mkdir()
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    environment |= {"PYTHONPATH": str(ROOT), "TMPDIR": str(temporary)}
+    environment |= {"GIT_CEILING_DIRECTORIES": str(repository.parent), "GIT_CONFIG_GLOBAL": os.devnull}
+    return subprocess.Popen(
+        [venv / "bin/python", "-m", "stages.verify"],
+        cwd=repository,
+        env=environment,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+def test_what_matches_and_what_does_not(clone: Clone) -> None:
+    lock = clone.path / "dvc.lock"
+    lock.write_text(re.sub(r"(path: plots/lr.csv\n +hash: md5\n +md5: )\w{32}", rf"\g<1>{'a' * 32}", lock.read_text()))
+    run_json = clone.path / "metrics/run.json"
+    run_json.write_text(run_json.read_text().replace('"precision": "', '"precision": "not '))
+    output = clone.run("python", "-m", "stages.verify", code=1)
+    lines = dict(line.split()[::-1] for line in output.splitlines() if line.startswith(("same", "DIFFERENT")))
+    stages = YAML(typ="safe").load(lock.read_text())["stages"].values()
+    expected = {out["path"]: "same" for stage in stages for out in stage["outs"]} | {"plots/lr.csv": "DIFFERENT"}
+    del expected["metrics/run.json"]
+    assert lines == expected
+    assert re.search(r"error: verify: not the same bytes; .*: precision was not (\w+), is \1 here$", output.strip())
+
+
+def test_a_lock_of_other_parameters_or_code_is_found_before_running(clone: Clone) -> None:
+    params, train = clone.path / "params.yaml", clone.path / "stages/train.py"
+    params.write_text(re.sub(r"(?m)^lr: \S+", "lr: 0.3", params.read_text()))
+    train.write_text(train.read_text() + "# changed\n")
+    output = clone.run("python", "-m", "stages.verify", code=1)
+    told = "error: verify: dvc.lock is outdated: train: stages/train.py, lr changed; dvc repro, then make verify\n"
+    assert output == told
+
+
+def test_a_changed_command_and_missing_outputs(repository: Path) -> None:
+    """What was made is not in the copy yet, and does not count."""
+    missing = '{"changed deps": {"out.txt": "deleted", "out.txt/x": "deleted"}}, {"changed outs": {"a": "modified"}}'
+    status = f"""echo '{{"first": [{missing}], "make": [{missing}, "changed command"]}}'"""
+    process = start(repository, "echo repro", status)
+    told = "error: verify: dvc.lock is outdated: make: cmd changed; dvc repro, then make verify\n"
+    assert process.communicate() == ("", told)
+    assert process.returncode == 1
+
+
+def test_the_copy_holds_the_files_as_they_are(repository: Path, tmp_path: Path) -> None:
+    (repository / ".gitignore").write_text("ignored.txt\n")
+    for name in ("changed", "deleted", "kept"):
+        (repository / f"{name}.txt").write_text("committed")
+    git("add", "-A", cwd=repository)
+    git("commit", "-qm", "second", cwd=repository)
+    (repository / "changed.txt").write_text("changed")
+    (repository / "staged.txt").write_text("staged")
+    git("add", "staged.txt", cwd=repository)
+    (repository / "staged.txt").write_text("changed after that")
+    (repository / "deleted.txt").unlink()
+    (repository / "ignored.txt").write_text("ignored")
+    (repository / "new").mkdir()
+    (repository / "new/mödule.py").write_text("new")
+    (repository / " two\nlines").write_text("new")
+    (repository / "run.sh").touch(mode=0o755)
+    (repository / "link").symlink_to("kept.txt")
+    # Configuration that fails each commit, should there be any.
+    hook = repository / ".git/hooks/pre-commit"
+    hook.write_text("#!/bin/sh\nexit 1\n")
+    hook.chmod(0o755)
+    git("config", "commit.gpgsign", "true", cwd=repository)
+    git("config", "gpg.program", "false", cwd=repository)
+
+    before = git("status", "--porcelain=v2", cwd=repository), git("for-each-ref", cwd=repository)
+    process = start(repository, f"cp -RP . '{tmp_path}/copy'")
+    output, errors = process.communicate()
+    assert process.returncode == 0, errors
+    assert output == "\nsame       out.txt\n"
+    assert not list((tmp_path / "temporary").iterdir())
+    assert (git("status", "--porcelain=v2", cwd=repository), git("for-each-ref", cwd=repository)) == before
+
+    shutil.rmtree(tmp_path / "copy/.git")
+    found = {str(path.relative_to(tmp_path / "copy")): path for path in (tmp_path / "copy").rglob("*")}
+    assert {name: path.read_text() for name, path in found.items() if path.is_file()} == {
+        ".gitignore": "ignored.txt\n",
+        " two\nlines": "new",
+        "changed.txt": "changed",
+        "dvc.lock": LOCK,
+        "kept.txt": "committed",
+        "link": "committed",
+        "metrics/run.json": '{"precision": "fp32", "seconds": 1.5}\n',
+        "new/mödule.py": "new",
+        "run.sh": "",
+        "staged.txt": "changed after that",
+    }
+    assert found["link"].is_symlink()
+    assert os.access(found["run.sh"], os.X_OK)
+
+
+def running(pid: int) -> bool:
+    """False for a zombie, which some containers never remove."""
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+# At SIGTERM, DVC dies; its stage takes 0.3 s more, in which it still writes.
+STAGE = """
+sh -c 'trap "sleep 0.3; mkdir -p $PWD/late; touch $PWD/late/file; exit" TERM
+    echo $$ $PPID
+    while :; do sleep 0.1; done' 2> /dev/null & wait
+"""
+
+
+@pytest.mark.parametrize("number", [SIGINT, SIGTERM, SIGHUP])
+def test_a_signal_ends_dvc_and_its_stage_and_leaves_nothing(repository: Path, tmp_path: Path, number: Signals) -> None:
+    with start(repository, STAGE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        pids = [int(pid) for pid in process.stdout.readline().split()]
+        try:
+            assert len(list((tmp_path / "temporary").iterdir())) == 1
+            process.send_signal(number)
+            assert process.wait(timeout=20) == 128 + number
+            assert [pid for pid in pids if running(pid)] == []
+            assert list((tmp_path / "temporary").iterdir()) == []
+            assert process.stderr.read() == f"error: verify: stopped by {number.name}; the copy is removed\n"
+        finally:
+            for pid in (process.pid, *pids):  # those that a failed assertion has left
+                with suppress(ProcessLookupError):
+                    os.kill(pid, SIGKILL)
+
+
+def test_a_stage_that_ignores_sigterm_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
+    command = ["sh", "-c", "trap '' TERM; echo; while :; do sleep 0.1; done"]
+    sleep = time.sleep
+    monkeypatch.setattr(time, "sleep", lambda seconds: sleep(seconds / 20))
+    with subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        try:
+            end(process)
+            assert process.wait(timeout=5) == -SIGKILL
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize(
+    ("path", "content"),
+    [
+        ("dvc.lock", None),
+        ("dvc.lock", "<<<<<<< ours\nstages:\n"),
+        ("dvc.lock", "stages: [1]\n"),
+        ("metrics/run.json", None),
+        ("metrics/run.json", '{"precision": '),
+        ("metrics/run.json", "[]"),
+    ],
+)
+def test_a_missing_or_broken_file_is_one_line(repository: Path, path: str, content: str | None) -> None:
+    (repository / path).unlink()
+    if content is not None:
+        (repository / path).write_text(content)
+    process = start(repository, "echo repro")
+    told = f"error: verify: {path}: missing or broken; restore it: git restore {path}, or make it: dvc repro\n"
+    assert process.communicate() == ("", told)
+    assert process.returncode == 1
+
+
+def test_failures_of_dvc_and_git_are_one_line(repository: Path) -> None:
+    process = start(repository, "exit 3", "exit 3")
+    assert process.communicate() == ("", "error: verify: dvc repro failed, see above\n")
+    assert process.returncode == 1
+    shutil.rmtree(repository / ".git")
+    shutil.rmtree(repository.parent / "venv")
+    (repository.parent / "temporary").rmdir()
+    process = start(repository, "echo repro")
+    output, errors = process.communicate()
+    assert errors.startswith("error: verify: git ls-files: fatal: not a git repository")
+    assert (errors.count("\n"), output, process.returncode) == (1, "", 1)
