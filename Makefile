@@ -11,10 +11,11 @@ TORCH ?= $(or $(patsubst .venv/installed-%,%,$(firstword $(wildcard .venv/instal
 
 setup: .venv/installed-$(TORCH) ## make .venv from the hashed locks (TORCH=cpu: small build, no GPU)
 
-# The stamp comes last, so that an interrupted set-up goes on at the next call.
+# The stamp comes last, so that an interrupted set-up is resumed at the next call. The other build's stamp goes first.
 .venv/installed-$(TORCH): setup.sh requirements.lock requirements-dev.lock
+	@rm -f $(filter-out $@,$(wildcard .venv/installed-*))
 	@PYTHON="$(PYTHON)" TORCH="$(TORCH)" bash setup.sh
-	@rm -f .venv/installed-* && touch $@
+	@touch $@
 
 # What suits 1,437 digits: fewer epochs, a smaller validation split, and no flips, which would turn a 2 into an S.
 DEMO := dataset=digits epochs=20 validation_size=200 augmentation.flip_p=0 tta=none

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Make .venv from the hashed locks. `make setup` calls this; run again after an interruption, it goes on where it stopped.
+# Install into .venv exactly what the hashed locks list. `make setup` calls this; after an interruption, run it again.
 # PYTHON names the interpreter; TORCH=cpu takes PyTorch's small build, without the libraries for NVIDIA GPUs.
 set -euo pipefail
 cd "$(dirname "$0")"
+TORCH="${TORCH:-gpu}"
 
 fail() {
     echo "setup: $1" >&2
@@ -18,7 +19,7 @@ done
 [ -n "$python" ] || fail "needs Python 3.11 (from 3.11.4), 3.12 or 3.13, found ${PYTHON:-$(python3 --version 2>&1 || true)}; \
 install one, or name it: make setup PYTHON=/path/to/python3.12"
 
-needed=$([ "${TORCH:-}" = cpu ] && echo 3 || echo 8)
+needed=$([ "$TORCH" = cpu ] && echo 3 || echo 8)
 free=$(df -Pk . | awk 'NR == 2 {print int($4 / 1048576)}')
 [ "$free" -ge "$needed" ] || fail "needs $needed GB of disk, here are $free GB free; free some, \
 or take the small build: make setup TORCH=cpu"
@@ -29,26 +30,36 @@ supported $bin/python || rm -rf .venv
 [ -x $bin/pip ] || "$python" -m venv --clear .venv ||
     fail "$python cannot make a virtual environment; on Debian or Ubuntu: apt install python3-venv"
 
-# The entries of a lock whose name matches: the line of the name and the indented ones below it.
-entries() { awk "/^[a-z]/ {keep = /^($1)==/} keep" "$2"; }
-entries uv requirements-dev.lock > .venv/uv.lock
-if $bin/python -m pip install -q --require-hashes -r .venv/uv.lock; then
-    install="$bin/uv pip install --python $bin/python"
-else
-    [ "${TORCH:-}" != cpu ] || fail "TORCH=cpu needs uv, which could not be installed; try again, or: make setup TORCH=gpu"
-    echo "setup: uv cannot be had, pip takes over, which is slower" >&2
-    install="$bin/python -m pip install"
-fi
-echo "setup: installing into .venv (5 GB; TORCH=cpu takes far less)"
-if [ "${TORCH:-}" = cpu ]; then
+# The locks without the entries of these names: the line with the name and the indented ones below it.
+without() { awk -v names="^($1)==" '/^[a-z]/ {keep = $0 !~ names} keep' "${@:2}"; }
+
+[ "$(uname)" = Linux ] || TORCH=gpu # macOS has a single build, the one in the lock
+# 2.11.0+cpu satisfies ==2.11.0 but not ===2.11.0, so with === a change of build is noticed.
+if [ "$TORCH" = cpu ]; then
     # The small builds have hashes of their own, so these two come by version and everything else by hash.
-    entries 'torch|torchvision|triton|nvidia-.*|cuda-.*' requirements.lock | grep -vxFf - requirements.lock > .venv/cpu.lock
-    $install --require-hashes -r .venv/cpu.lock -r requirements-dev.lock
-    # shellcheck disable=SC2046 # two words are wanted
-    $bin/uv pip install --python $bin/python --torch-backend cpu \
-        $(grep -oE '^(torch|torchvision)==[0-9.]+' requirements.lock)
+    options="--torch-backend cpu"
+    without 'torch|torchvision|triton|nvidia-.*|cuda-.*' requirements.lock requirements-dev.lock > .venv/all.lock
+    sed -nE 's/^(torch|torchvision)==([0-9.]+).*/\1===\2+cpu/p' requirements.lock >> .venv/all.lock
 else
-    $install --require-hashes -r requirements.lock -r requirements-dev.lock
+    options=--require-hashes
+    sed -E 's/^(torch|torchvision)==/&=/' requirements.lock requirements-dev.lock > .venv/all.lock
+fi
+
+echo "setup: installing into .venv (5 GB; TORCH=cpu takes far less)"
+awk '/^[a-z]/ {keep = /^uv==/} keep' requirements-dev.lock > .venv/uv.lock
+# shellcheck disable=SC2086 # two words are wanted
+if ! { $bin/python -m pip install -q --require-hashes -r .venv/uv.lock &&
+    $bin/uv pip sync --python $bin/python $options .venv/all.lock; }; then
+    [ "$TORCH" != cpu ] || fail "TORCH=cpu could not be installed (see above): it needs uv and PyTorch's own \
+package index; try again, or: make setup TORCH=gpu"
+    echo "setup: uv failed (see above); pip installs the packages instead, which is slower" >&2
+    without uv .venv/all.lock > .venv/pip.lock
+    $bin/python -m pip install --require-hashes -r .venv/pip.lock
+    # pip keeps packages that are no longer in the locks.
+    stray=$($bin/python -m pip list --format=freeze | sed 's/==.*//' | tr '[:upper:]._' '[:lower:]--' |
+        grep -vxFf <(echo pip && sed -nE 's/^([a-z][a-z0-9-]*)==.*/\1/p' .venv/all.lock) || true)
+    # shellcheck disable=SC2086 # one word for each package
+    [ -z "$stray" ] || $bin/python -m pip uninstall -q -y $stray
 fi
 
 # The stages run as `python -m stages...`: that shall be this python, also when dvc is called as .venv/bin/dvc.
