@@ -2,6 +2,8 @@
 .PHONY: help setup demo lint test kills verify audit bench ablation lock
 
 BIN := .venv/bin
+# `make lock` and `make audit` trust the system's certificates as setup.sh does.
+export UV_SYSTEM_CERTS ?= 1
 
 help: ## list these targets
 	@sed -nE 's/^([a-z]+):[^#]*## (.*)/make \1|\2/p' Makefile | awk -F'|' '{printf "  %-11s %s\n", $$1, $$2}'

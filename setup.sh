@@ -46,6 +46,8 @@ else
 fi
 
 echo "setup: installing into .venv (5 GB; TORCH=cpu takes far less)"
+# Trust the system's certificates, a company's own for example; SSL_CERT_FILE still comes first.
+export UV_SYSTEM_CERTS="${UV_SYSTEM_CERTS:-1}"
 awk '/^[a-z]/ {keep = /^uv==/} keep' requirements-dev.lock > .venv/uv.lock
 # shellcheck disable=SC2086 # two words are wanted
 if ! { $bin/python -m pip install -q --require-hashes -r .venv/uv.lock &&

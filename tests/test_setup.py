@@ -212,6 +212,13 @@ def test_the_cpu_build_needs_uv(project: Project) -> None:
     assert len(project.log("pip")) == 1
 
 
+def test_uv_trusts_the_systems_certificates(project: Project) -> None:
+    project.setup()
+    assert project.log("uv")[0].startswith("UV_SYSTEM_CERTS=1 pip sync")
+    project.setup("UV_SYSTEM_CERTS=0")  # unless the user wants otherwise
+    assert project.log("uv")[0].startswith("UV_SYSTEM_CERTS=0 pip sync")
+
+
 def test_make_runs_set_up_once_and_remembers_the_build(project: Project) -> None:
     project.run("make", "setup", "TORCH=cpu")
     assert "installing" not in project.run("make", "setup").stdout
