@@ -4,6 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 TORCH="${TORCH:-gpu}"
+trap 'exit 130' INT # pip handles Ctrl-C itself and returns an ordinary error, after which this script would continue
 
 fail() {
     echo "setup: $1" >&2
@@ -21,14 +22,19 @@ install one, or name it: make setup PYTHON=/path/to/python3.12"
 
 needed=$([ "$TORCH" = cpu ] && echo 3 || echo 8)
 free=$(df -Pk . | awk 'NR == 2 {print int($4 / 1048576)}')
-[ "$free" -ge "$needed" ] || fail "needs $needed GB of disk, here are $free GB free; free some, \
-or take the small build: make setup TORCH=cpu"
+# Only for the first set-up: an interrupted one may already have used that space.
+[ -d .venv ] || [ "$free" -ge "$needed" ] || fail "needs $needed GB of free disk space, but only $free GB are free; \
+delete something, or install the small build: make setup TORCH=cpu"
 
 bin=.venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK=1
 supported $bin/python || rm -rf .venv
 [ -x $bin/pip ] || "$python" -m venv --clear .venv ||
     fail "$python cannot make a virtual environment; on Debian or Ubuntu: apt install python3-venv"
+
+# The installer writes INSTALLER last. A package without it is incomplete, but would count as installed.
+site=$($bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+for info in "$site"/*.dist-info; do [ -e "$info/INSTALLER" ] || rm -rf "$info"; done
 
 # The locks without the entries of these names: the line with the name and the indented ones below it.
 without() { awk -v names="^($1)==" '/^[a-z]/ {keep = $0 !~ names} keep' "${@:2}"; }
@@ -65,7 +71,6 @@ package index; try again, or: make setup TORCH=gpu"
 fi
 
 # The stages run as `python -m stages...`: that shall be this python, also when dvc is called as .venv/bin/dvc.
-site=$($bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
 cat > "$site/this_python_first.pth" <<'END'
 import os, sys; os.environ["PATH"] = os.path.dirname(sys.executable) + os.pathsep + os.environ.get("PATH", os.defpath)
 END

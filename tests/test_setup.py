@@ -185,6 +185,15 @@ def test_a_wrong_hash_is_refused(project: Project, build: str) -> None:
     assert project.installed == ["pip-23.2"]
 
 
+def test_a_package_installed_by_half_is_installed_again(project: Project) -> None:
+    """As a kill leaves it: the metadata are there, but not every file, and not INSTALLER."""
+    project.setup()
+    (project.site / "numpy.py").unlink()
+    (project.site / "numpy-2.4.6.dist-info" / "INSTALLER").unlink()
+    project.setup()
+    assert (project.site / "numpy.py").exists()
+
+
 @pytest.mark.parametrize("fault", ["UV_FAILS=exit 2", "PIP_FAILS=.venv/uv.lock"])
 def test_pip_takes_over_where_uv_fails(project: Project, fault: str) -> None:
     project.setup("TORCH=cpu")
@@ -209,6 +218,21 @@ def test_pip_takes_over_where_uv_fails(project: Project, fault: str) -> None:
 def test_the_cpu_build_needs_uv(project: Project) -> None:
     result = project.setup("TORCH=cpu", "UV_FAILS=exit 2", code=1)
     assert "setup: TORCH=cpu could not be installed" in result.stderr
+    assert len(project.log("pip")) == 1
+
+
+def test_the_disk_needs_room_only_once(project: Project) -> None:
+    """An interrupted set-up has filled part of the disk, and must be resumed all the same."""
+    project.program("bin/df", "#!/bin/sh\necho header\necho / 0 0 4999999\n")
+    project.setup()
+    shutil.rmtree(project.path / ".venv")
+    result = project.setup(code=1)
+    assert "needs 8 GB of free disk space, but only 4 GB are free" in result.stderr
+
+
+def test_ctrl_c_ends_the_set_up(project: Project) -> None:
+    """A program that handles Ctrl-C itself returns an ordinary error; pip must not take over."""
+    project.setup("UV_FAILS=trap '' INT; kill -INT 0; exit 2", code=130)
     assert len(project.log("pip")) == 1
 
 
