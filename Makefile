@@ -44,10 +44,10 @@ test: lint ## lint, types and the test suite
 kills: setup ## kill dvc and its stages at 200 moments, compare every byte; about an hour
 	@$(BIN)/python -m pytest -n 0 tests/test_kills.py --kills 200
 
-verify: setup ## run what dvc.lock tells of anew, elsewhere, and compare every output; as long as dvc repro takes
+verify: setup ## run what dvc.lock records again, in a clone, and compare every output; as long as dvc repro takes
 	@$(BIN)/python -m stages.verify
 
-audit: setup ## look the locked versions up in the database of known vulnerabilities
+audit: setup ## check the locked versions for known vulnerabilities
 	@$(BIN)/uvx pip-audit --disable-pip --require-hashes -r requirements.lock -r requirements-dev.lock
 
 bench: setup ## speed against a tutorial's training loop, and where the time goes; ten minutes, nothing else running
@@ -56,7 +56,7 @@ bench: setup ## speed against a tutorial's training loop, and where the time goe
 ablation: setup ## the table of what each change to the recipe is worth, from the experiments of this repository
 	@$(BIN)/python -m benchmarks.ablation
 
-lock: setup ## renew both locks within the ranges of pyproject.toml
+lock: setup ## update both locks within the ranges of pyproject.toml
 	@$(BIN)/uv pip compile $(COMPILE) pyproject.toml -o requirements.lock
 	@$(BIN)/uv pip compile $(COMPILE) --group dev -c requirements.lock -o requirements-dev.lock
 COMPILE := --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --no-header --upgrade -q

@@ -70,12 +70,12 @@ package index; try again, or: make setup TORCH=gpu"
     [ -z "$stray" ] || $bin/python -m pip uninstall -q -y $stray
 fi
 
-# The stages run as `python -m stages...`: that shall be this python, also when dvc is called as .venv/bin/dvc.
+# The stages run as `python -m stages...`: that must be this python, also when dvc is called as .venv/bin/dvc.
 cat > "$site/this_python_first.pth" <<'END'
 import os, sys; os.environ["PATH"] = os.path.dirname(sys.executable) + os.pathsep + os.environ.get("PATH", os.defpath)
 END
 
-# The page of `dvc plots` would load its drawing library from the network; this one carries it.
+# The page of `dvc plots` would load its drawing library from the network; this one contains it.
 $bin/python > .venv/plots.html <<'END'
 import vl_convert
 
@@ -83,7 +83,7 @@ print("<!DOCTYPE html><html><head><meta charset=utf-8><title>Plots</title>{refre
 print(f"<script>{vl_convert.javascript_bundle()}</script></head><body>{{plot_divs}}</body></html>")
 END
 $bin/dvc config --local plots.html_template ../.venv/plots.html
-# DVC keeps experiments as commits, which git refuses without a name; one for this clone, if the user has none yet.
+# DVC keeps experiments as commits, which git refuses without a name; set one for this clone if the user has none.
 if git rev-parse --git-dir > /dev/null 2>&1 && ! git config user.email > /dev/null; then
     git config user.name "$(id -un)"
     git config user.email "$(id -un)@localhost"
