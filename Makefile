@@ -2,6 +2,8 @@
 .PHONY: help setup demo lint test kills verify audit bench ablation lock
 
 BIN := .venv/bin
+# `make lock` and `make audit` trust the system's certificates as setup.sh does.
+export UV_SYSTEM_CERTS ?= 1
 
 help: ## list these targets
 	@sed -nE 's/^([a-z]+):[^#]*## (.*)/make \1|\2/p' Makefile | awk -F'|' '{printf "  %-11s %s\n", $$1, $$2}'
@@ -11,10 +13,11 @@ TORCH ?= $(or $(patsubst .venv/installed-%,%,$(firstword $(wildcard .venv/instal
 
 setup: .venv/installed-$(TORCH) ## make .venv from the hashed locks (TORCH=cpu: small build, no GPU)
 
-# The stamp comes last, so that an interrupted set-up goes on at the next call.
+# The stamp comes last, so that an interrupted set-up is resumed at the next call. The other build's stamp goes first.
 .venv/installed-$(TORCH): setup.sh requirements.lock requirements-dev.lock
+	@rm -f $(filter-out $@,$(wildcard .venv/installed-*))
 	@PYTHON="$(PYTHON)" TORCH="$(TORCH)" bash setup.sh
-	@rm -f .venv/installed-* && touch $@
+	@touch $@
 
 # What suits 1,437 digits: fewer epochs, a smaller validation split, and no flips, which would turn a 2 into an S.
 DEMO := dataset=digits epochs=20 validation_size=200 augmentation.flip_p=0 tta=none
@@ -41,10 +44,10 @@ test: lint ## lint, types and the test suite
 kills: setup ## kill dvc and its stages at 200 moments, compare every byte; about an hour
 	@$(BIN)/python -m pytest -n 0 tests/test_kills.py --kills 200
 
-verify: setup ## run the whole pipeline again in a clone and compare every output with dvc.lock; takes as long as dvc repro
+verify: setup ## run the whole pipeline again in a copy, compare every output with dvc.lock; as long as dvc repro
 	@$(BIN)/python -m stages.verify
 
-audit: setup ## look the locked versions up in the database of known vulnerabilities
+audit: setup ## check the locked versions for known vulnerabilities
 	@$(BIN)/uvx pip-audit --disable-pip --require-hashes -r requirements.lock -r requirements-dev.lock
 
 bench: setup ## speed against a tutorial's training loop, and where the time goes; ten minutes, nothing else running
@@ -53,7 +56,7 @@ bench: setup ## speed against a tutorial's training loop, and where the time goe
 ablation: setup ## the table of what each change to the recipe is worth, from the experiments of this repository
 	@$(BIN)/python -m benchmarks.ablation
 
-lock: setup ## renew both locks within the ranges of pyproject.toml
+lock: setup ## update both locks within the ranges of pyproject.toml
 	@$(BIN)/uv pip compile $(COMPILE) pyproject.toml -o requirements.lock
 	@$(BIN)/uv pip compile $(COMPILE) --group dev -c requirements.lock -o requirements-dev.lock
 COMPILE := --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --no-header --upgrade -q

@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
-# Make .venv from the hashed locks. `make setup` calls this; run again after an interruption, it goes on where it stopped.
+# Install into .venv exactly what the hashed locks list. `make setup` calls this; after an interruption, run it again.
 # PYTHON names the interpreter; TORCH=cpu takes PyTorch's small build, without the libraries for NVIDIA GPUs.
 set -euo pipefail
 cd "$(dirname "$0")"
+TORCH="${TORCH:-gpu}"
+trap 'exit 130' INT # pip handles Ctrl-C itself and returns an ordinary error, after which this script would continue
 
 fail() {
     echo "setup: $1" >&2
@@ -18,10 +20,11 @@ done
 [ -n "$python" ] || fail "needs Python 3.11 (from 3.11.4), 3.12 or 3.13, found ${PYTHON:-$(python3 --version 2>&1 || true)}; \
 install one, or name it: make setup PYTHON=/path/to/python3.12"
 
-needed=$([ "${TORCH:-}" = cpu ] && echo 3 || echo 8)
+needed=$([ "$TORCH" = cpu ] && echo 3 || echo 8)
 free=$(df -Pk . | awk 'NR == 2 {print int($4 / 1048576)}')
-[ "$free" -ge "$needed" ] || fail "needs $needed GB of disk, here are $free GB free; free some, \
-or take the small build: make setup TORCH=cpu"
+# Only for the first set-up: an interrupted one may already have used that space.
+[ -d .venv ] || [ "$free" -ge "$needed" ] || fail "needs $needed GB of free disk space, but only $free GB are free; \
+delete something, or install the small build: make setup TORCH=cpu"
 
 bin=.venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK=1
@@ -29,35 +32,50 @@ supported $bin/python || rm -rf .venv
 [ -x $bin/pip ] || "$python" -m venv --clear .venv ||
     fail "$python cannot make a virtual environment; on Debian or Ubuntu: apt install python3-venv"
 
-# The entries of a lock whose name matches: the line of the name and the indented ones below it.
-entries() { awk "/^[a-z]/ {keep = /^($1)==/} keep" "$2"; }
-entries uv requirements-dev.lock > .venv/uv.lock
-if $bin/python -m pip install -q --require-hashes -r .venv/uv.lock; then
-    install="$bin/uv pip install --python $bin/python"
-else
-    [ "${TORCH:-}" != cpu ] || fail "TORCH=cpu needs uv, which could not be installed; try again, or: make setup TORCH=gpu"
-    echo "setup: uv cannot be had, pip takes over, which is slower" >&2
-    install="$bin/python -m pip install"
-fi
-echo "setup: installing into .venv (5 GB; TORCH=cpu takes far less)"
-if [ "${TORCH:-}" = cpu ]; then
+# The installer writes INSTALLER last. A package without it is incomplete, but would count as installed.
+site=$($bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+for info in "$site"/*.dist-info; do [ -e "$info/INSTALLER" ] || rm -rf "$info"; done
+
+# The locks without the entries of these names: the line with the name and the indented ones below it.
+without() { awk -v names="^($1)==" '/^[a-z]/ {keep = $0 !~ names} keep' "${@:2}"; }
+
+[ "$(uname)" = Linux ] || TORCH=gpu # macOS has a single build, the one in the lock
+# 2.11.0+cpu satisfies ==2.11.0 but not ===2.11.0, so with === a change of build is noticed.
+if [ "$TORCH" = cpu ]; then
     # The small builds have hashes of their own, so these two come by version and everything else by hash.
-    entries 'torch|torchvision|triton|nvidia-.*|cuda-.*' requirements.lock | grep -vxFf - requirements.lock > .venv/cpu.lock
-    $install --require-hashes -r .venv/cpu.lock -r requirements-dev.lock
-    # shellcheck disable=SC2046 # two words are wanted
-    $bin/uv pip install --python $bin/python --torch-backend cpu \
-        $(grep -oE '^(torch|torchvision)==[0-9.]+' requirements.lock)
+    options="--torch-backend cpu"
+    without 'torch|torchvision|triton|nvidia-.*|cuda-.*' requirements.lock requirements-dev.lock > .venv/all.lock
+    sed -nE 's/^(torch|torchvision)==([0-9.]+).*/\1===\2+cpu/p' requirements.lock >> .venv/all.lock
 else
-    $install --require-hashes -r requirements.lock -r requirements-dev.lock
+    options=--require-hashes
+    sed -E 's/^(torch|torchvision)==/&=/' requirements.lock requirements-dev.lock > .venv/all.lock
 fi
 
-# The stages run as `python -m stages...`: that shall be this python, also when dvc is called as .venv/bin/dvc.
-site=$($bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+echo "setup: installing into .venv (5 GB; TORCH=cpu takes far less)"
+# Trust the system's certificates, a company's own for example; SSL_CERT_FILE still comes first.
+export UV_SYSTEM_CERTS="${UV_SYSTEM_CERTS:-1}"
+awk '/^[a-z]/ {keep = /^uv==/} keep' requirements-dev.lock > .venv/uv.lock
+# shellcheck disable=SC2086 # two words are wanted
+if ! { $bin/python -m pip install -q --require-hashes -r .venv/uv.lock &&
+    $bin/uv pip sync --python $bin/python $options .venv/all.lock; }; then
+    [ "$TORCH" != cpu ] || fail "TORCH=cpu could not be installed (see above): it needs uv and PyTorch's own \
+package index; try again, or: make setup TORCH=gpu"
+    echo "setup: uv failed (see above); pip installs the packages instead, which is slower" >&2
+    without uv .venv/all.lock > .venv/pip.lock
+    $bin/python -m pip install --require-hashes -r .venv/pip.lock
+    # pip keeps packages that are no longer in the locks.
+    stray=$($bin/python -m pip list --format=freeze | sed 's/==.*//' | tr '[:upper:]._' '[:lower:]--' |
+        grep -vxFf <(echo pip && sed -nE 's/^([a-z][a-z0-9-]*)==.*/\1/p' .venv/all.lock) || true)
+    # shellcheck disable=SC2086 # one word for each package
+    [ -z "$stray" ] || $bin/python -m pip uninstall -q -y $stray
+fi
+
+# The stages run as `python -m stages...`: that must be this python, also when dvc is called as .venv/bin/dvc.
 cat > "$site/this_python_first.pth" <<'END'
 import os, sys; os.environ["PATH"] = os.path.dirname(sys.executable) + os.pathsep + os.environ.get("PATH", os.defpath)
 END
 
-# The page of `dvc plots` would load its drawing library from the network; this one carries it.
+# The page of `dvc plots` would load its drawing library from the network; this one contains it.
 $bin/python > .venv/plots.html <<'END'
 import vl_convert
 
@@ -65,7 +83,7 @@ print("<!DOCTYPE html><html><head><meta charset=utf-8><title>Plots</title>{refre
 print(f"<script>{vl_convert.javascript_bundle()}</script></head><body>{{plot_divs}}</body></html>")
 END
 $bin/dvc config --local plots.html_template ../.venv/plots.html
-# DVC keeps experiments as commits, which git refuses without a name; one for this clone, if the user has none yet.
+# DVC keeps experiments as commits, which git refuses without a name; set one for this clone if the user has none.
 if git rev-parse --git-dir > /dev/null 2>&1 && ! git config user.email > /dev/null; then
     git config user.name "$(id -un)"
     git config user.email "$(id -un)@localhost"

@@ -1,0 +1,254 @@
+"""setup.sh with the real uv, a folder of tiny wheels instead of an index, and a pip that only records its calls."""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+UV = Path(sys.executable).with_name("uv")
+
+pytestmark = pytest.mark.skipif(not UV.exists(), reason="set-up could not install uv")
+
+# Records its calls and lists what is installed; PIP_FAILS names the lock that it cannot install.
+PIP = """
+import importlib.metadata, os, sys
+with open("pip.log", "a") as log:
+    print(*sys.argv[1:], file=log)
+if sys.argv[1] == "list":
+    for found in importlib.metadata.distributions():
+        print(f"{found.name}=={found.version}")
+sys.exit(os.environ.get("PIP_FAILS") in sys.argv)
+"""
+
+# The real uv without a network. UV_FAILS holds a command that is run instead.
+FAKE_UV = f"""#!/bin/sh
+echo "UV_SYSTEM_CERTS=$UV_SYSTEM_CERTS" "$@" >> uv.log
+if [ -n "$UV_FAILS" ]; then eval "$UV_FAILS"; exit 2; fi
+exec {UV} --offline --cache-dir cache "$@" --no-index --find-links index
+"""
+
+
+def wheel(folder: Path, name: str, version: str) -> str:
+    """Write a wheel with one module; return its line in a lock."""
+    file = folder / f"{name}-{version}-py3-none-any.whl"
+    info = f"{name}-{version}.dist-info"
+    contents = {
+        f"{name}.py": "javascript_bundle = str\n",
+        f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n",
+        f"{info}/WHEEL": "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    }
+    contents[f"{info}/RECORD"] = "".join(f"{path},,\n" for path in [*contents, f"{info}/RECORD"])
+    with zipfile.ZipFile(file, "w") as archive:
+        for path, text in contents.items():
+            archive.writestr(path, text)
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    return f"{name.lower().replace('_', '-')}=={version} \\\n    --hash=sha256:{digest}\n    # via a test\n"
+
+
+class Project:
+    """A folder with setup.sh, the Makefile, two small locks, and an environment that holds pip alone."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        for name in ("setup.sh", "Makefile"):
+            shutil.copy(ROOT / name, path / name)
+        index = path / "index"
+        index.mkdir()
+        wheel(index, "torch", "2.11.0+cpu")
+        wheel(index, "torchvision", "0.26.0+cpu")
+        self.lock = {
+            name: wheel(index, name, version)
+            for name, version in {
+                "numpy": "2.4.6",
+                "nvidia_nccl": "2.28",
+                "ruamel_yaml": "0.19",
+                "torch": "2.11.0",
+                "torchvision": "0.26.0",
+            }.items()
+        }
+        self.write_lock()
+        tools = {"uv": "0.13.9", "vl_convert": "1.9", "numpy": "2.4.6"}  # numpy is in both, as packaging is
+        (path / "requirements-dev.lock").write_text("".join(wheel(index, *tool) for tool in tools.items()))
+
+        subprocess.run([sys.executable, "-m", "venv", "--without-pip", path / ".venv"], check=True)
+        (self.site,) = path.glob(".venv/lib/python*/site-packages")
+        (self.site / "pip").mkdir()
+        (self.site / "pip" / "__main__.py").write_text(PIP)
+        (self.site / "pip-23.2.dist-info").mkdir()
+        (self.site / "pip-23.2.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: pip\nVersion: 23.2\n")
+        (self.site / "pip-23.2.dist-info" / "INSTALLER").write_text("pip\n")
+        self.program(".venv/bin/uv", FAKE_UV)
+        for name in ("pip", "dvc"):
+            self.program(f".venv/bin/{name}", "#!/bin/sh\n")
+        (path / "bin").mkdir()
+        self.program("bin/uname", "#!/bin/sh\necho Linux\n")
+
+    def program(self, name: str, text: str) -> None:
+        (self.path / name).write_text(text)
+        (self.path / name).chmod(0o755)
+
+    def write_lock(self, *dropped: str) -> None:
+        text = "".join(entry for name, entry in self.lock.items() if name not in dropped)
+        (self.path / "requirements.lock").write_text(text)
+
+    def run(self, *command: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+        """The result of a command that must end with this exit code, in a session and an environment of its own."""
+        result = subprocess.run(
+            command,
+            cwd=self.path,
+            env={
+                "PATH": f"{self.path}/bin:{UV.parent}:{os.environ['PATH']}",  # with a python3 that is supported
+                "HOME": str(self.path),
+                "GIT_CEILING_DIRECTORIES": str(self.path.parent),  # the configuration of no repository above
+            },
+            text=True,
+            capture_output=True,
+            start_new_session=True,
+        )
+        assert result.returncode == code, result.stdout + result.stderr
+        return result
+
+    def setup(self, *variables: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+        for log in ("uv.log", "pip.log"):
+            (self.path / log).write_text("")
+        return self.run("env", *variables, "bash", "setup.sh", code=code)
+
+    def log(self, name: str) -> list[str]:
+        return (self.path / f"{name}.log").read_text().splitlines()
+
+    @property
+    def installed(self) -> list[str]:
+        return sorted(path.name.removesuffix(".dist-info") for path in self.site.glob("*.dist-info"))
+
+
+OTHERS = ["numpy-2.4.6", "pip-23.2", "ruamel_yaml-0.19", "uv-0.13.9", "vl_convert-1.9"]
+GPU = sorted([*OTHERS, "nvidia_nccl-2.28", "torch-2.11.0", "torchvision-0.26.0"])
+CPU = sorted([*OTHERS, "torch-2.11.0+cpu", "torchvision-0.26.0+cpu"])
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    return Project(tmp_path)
+
+
+def test_installs_the_locks_and_keeps_pip(project: Project) -> None:
+    project.setup()
+    assert project.installed == GPU
+    (call,) = project.log("pip")  # pip installs uv, by hash, and nothing else
+    assert call == "install -q --require-hashes -r .venv/uv.lock"
+    assert (project.path / ".venv/uv.lock").read_text().startswith("uv==0.13.9 \\\n    --hash=sha256:")
+    assert (project.path / ".venv/uv.lock").read_text().count("==") == 1
+
+
+def test_each_build_of_torch_replaces_the_other(project: Project) -> None:
+    """2.11.0+cpu satisfies ==2.11.0, so uv alone would keep it."""
+    project.setup("TORCH=gpu")
+    project.setup("TORCH=cpu")
+    assert project.installed == CPU
+    project.setup("TORCH=gpu")
+    assert project.installed == GPU
+
+
+def test_the_same_build_again_changes_nothing(project: Project) -> None:
+    for build in ("gpu", "cpu"):
+        project.setup(f"TORCH={build}")
+        result = project.setup(f"TORCH={build}")
+        assert "Checked " in result.stderr
+        assert "nstalled " not in result.stderr  # neither Installed nor Uninstalled
+
+
+def test_macos_has_one_build(project: Project) -> None:
+    project.program("bin/uname", "#!/bin/sh\necho Darwin\n")
+    project.setup("TORCH=cpu")
+    assert project.installed == GPU
+
+
+def test_what_the_locks_no_longer_name_goes(project: Project) -> None:
+    project.setup()
+    project.write_lock("ruamel_yaml")
+    project.setup()
+    assert project.installed == [name for name in GPU if not name.startswith("ruamel")]
+
+
+@pytest.mark.parametrize("build", ["gpu", "cpu"])
+def test_a_wrong_hash_is_refused(project: Project, build: str) -> None:
+    project.lock["ruamel_yaml"] = f"ruamel-yaml==0.19 --hash=sha256:{'0' * 64}\n"
+    project.write_lock()
+    result = project.setup(f"TORCH={build}", "PIP_FAILS=.venv/pip.lock", code=1)
+    assert "Hash mismatch for `ruamel-yaml==0.19`" in result.stderr
+    assert project.installed == ["pip-23.2"]
+
+
+def test_a_package_installed_by_half_is_installed_again(project: Project) -> None:
+    """As a kill leaves it: the metadata are there, but not every file, and not INSTALLER."""
+    project.setup()
+    (project.site / "numpy.py").unlink()
+    (project.site / "numpy-2.4.6.dist-info" / "INSTALLER").unlink()
+    project.setup()
+    assert (project.site / "numpy.py").exists()
+
+
+@pytest.mark.parametrize("fault", ["UV_FAILS=exit 2", "PIP_FAILS=.venv/uv.lock"])
+def test_pip_takes_over_where_uv_fails(project: Project, fault: str) -> None:
+    project.setup("TORCH=cpu")
+    project.lock["stray"] = wheel(project.path / "index", "Stray_Package", "1.0")
+    project.write_lock()
+    project.setup("TORCH=cpu")
+    project.write_lock("stray")
+    result = project.setup("TORCH=gpu", fault)
+    assert result.stderr.count("\n") == 1
+    assert "pip installs the packages instead" in result.stderr
+    assert project.log("pip")[1:] == [
+        "install --require-hashes -r .venv/pip.lock",
+        "list --format=freeze",
+        "uninstall -q -y stray-package",
+    ]
+    lock = (project.path / ".venv/pip.lock").read_text()
+    assert "uv==" not in lock  # it may be what could not be installed
+    assert {"torch===2.11.0 \\", "torchvision===0.26.0 \\", "vl-convert==1.9 \\"} < set(lock.splitlines())
+    assert lock.count("--hash=sha256:") == lock.count("==") == 7
+
+
+def test_the_cpu_build_needs_uv(project: Project) -> None:
+    result = project.setup("TORCH=cpu", "UV_FAILS=exit 2", code=1)
+    assert "setup: TORCH=cpu could not be installed" in result.stderr
+    assert len(project.log("pip")) == 1
+
+
+def test_the_disk_needs_room_only_once(project: Project) -> None:
+    """An interrupted set-up has filled part of the disk, and must be resumed all the same."""
+    project.program("bin/df", "#!/bin/sh\necho header\necho / 0 0 4999999\n")
+    project.setup()
+    shutil.rmtree(project.path / ".venv")
+    result = project.setup(code=1)
+    assert "needs 8 GB of free disk space, but only 4 GB are free" in result.stderr
+
+
+def test_ctrl_c_ends_the_set_up(project: Project) -> None:
+    """A program that handles Ctrl-C itself returns an ordinary error; pip must not take over."""
+    project.setup("UV_FAILS=trap '' INT; kill -INT 0; exit 2", code=130)
+    assert len(project.log("pip")) == 1
+
+
+def test_uv_trusts_the_systems_certificates(project: Project) -> None:
+    project.setup()
+    assert project.log("uv")[0].startswith("UV_SYSTEM_CERTS=1 pip sync")
+    project.setup("UV_SYSTEM_CERTS=0")  # unless the user wants otherwise
+    assert project.log("uv")[0].startswith("UV_SYSTEM_CERTS=0 pip sync")
+
+
+def test_make_runs_set_up_once_and_remembers_the_build(project: Project) -> None:
+    project.run("make", "setup", "TORCH=cpu")
+    assert "installing" not in project.run("make", "setup").stdout
+    assert project.installed == CPU
+    # A failed change of build may have begun to replace packages: the next call sets up again.
+    project.run("env", "UV_FAILS=exit 2", "PIP_FAILS=.venv/pip.lock", "make", "setup", "TORCH=gpu", code=2)
+    project.run("make", "setup")
+    assert project.installed == GPU
+    assert [path.name for path in project.path.glob(".venv/installed-*")] == ["installed-gpu"]
