@@ -1,9 +1,9 @@
 """How every stage starts and fails."""
 
+import os
 import signal
 import sys
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 from cifar10.errors import ParamsError, UserError
@@ -20,9 +20,11 @@ def run(stage: Callable[[Params], None]) -> None:
         with alone(Path(".dvc/tmp/stage.lock")):
             stage(params)
     except UserError as error:
-        with suppress(OSError):  # the terminal may be lost
+        try:
             for line in str(error).splitlines():
                 print(f"error: {line}", file=sys.stderr)
+        except OSError:  # the terminal is lost; flushing at exit would fail as well
+            sys.stdout = sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115 # until the end
         sys.exit(error.exit_code)
 
 

@@ -20,6 +20,7 @@ from signal import SIG_DFL, SIGHUP, SIGINT, SIGKILL, SIGTERM, Signals, signal
 import numpy as np
 import psutil
 import pytest
+import torch._dynamo  # noqa: F401 # the first optimizer imports it, for 4 seconds, in each fork
 
 from stages.compute_stats import compute_stats
 from stages.download import download
@@ -51,9 +52,8 @@ def forked(clone: Clone, stage: str, terminal: tuple[int, int] | None = None) ->
             os.close(terminal[0])  # the test's end
             fcntl.ioctl(terminal[1], termios.TIOCSCTTY, 0)  # the session's terminal: when it goes, SIGHUP comes
         target = terminal[1] if terminal else clone.path.parent / "log"
-        with open(target, "a", buffering=1) as log:  # noqa: PTH123 # a descriptor
-            sys.stdout = sys.stderr = log
-            run_stage(STAGES[stage])
+        sys.stdout = sys.stderr = open(target, "a", buffering=1)  # noqa: PTH123, SIM115 # a descriptor; until the end
+        run_stage(STAGES[stage])
 
     process = get_context("fork").Process(target=work)
     before = signal(SIGINT, SIG_DFL)  # as a stage begins, see stages/__init__.py
