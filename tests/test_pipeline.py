@@ -154,8 +154,8 @@ def test_a_damaged_cache_is_noticed_and_repaired_as_the_message_says(clone: Clon
     clone.run("dvc", "checkout", "data")  # DVC trusts its cache
     assert clone.outputs() != before
     output = clone.run("python", "-m", "stages.compute_stats", code=1)
-    told = "error: data/train: cannot be read: images.npy is damaged: its sha256 differs from the one in sha256.json; "
-    assert output == f"{told}repair it with: chmod -R u+w .dvc/cache; rm -r data/train; dvc repro\n"
+    start = "error: data/train: cannot be read: images.npy is damaged: its sha256 differs from the one in sha256.json; "
+    assert output == f"{start}repair it with: chmod -R u+w .dvc/cache; rm -r data/train; dvc repro\n"
     clone.run("sh", "-c", output.rpartition("repair it with: ")[2].strip() + " compute_stats")
     assert clone.outputs() == before
     shutil.rmtree(clone.path / "data")

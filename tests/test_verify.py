@@ -84,8 +84,8 @@ def test_a_lock_of_other_parameters_or_code_is_found_before_running(clone: Clone
     params.write_text(re.sub(r"(?m)^lr: \S+", "lr: 0.3", params.read_text()))
     train.write_text(train.read_text() + "# changed\n")
     output = clone.run("python", "-m", "stages.verify", code=1)
-    told = "error: verify: dvc.lock is outdated: train: stages/train.py, lr changed; dvc repro, then make verify\n"
-    assert output == told
+    message = "error: verify: dvc.lock is outdated: train: stages/train.py, lr changed; dvc repro, then make verify\n"
+    assert output == message
 
 
 def test_a_changed_command_and_missing_outputs(repository: Path) -> None:
@@ -93,8 +93,8 @@ def test_a_changed_command_and_missing_outputs(repository: Path) -> None:
     missing = '{"changed deps": {"out.txt": "deleted", "out.txt/x": "deleted"}}, {"changed outs": {"a": "modified"}}'
     status = f"""echo '{{"first": [{missing}], "make": [{missing}, "changed command"]}}'"""
     process = start(repository, "echo repro", status)
-    told = "error: verify: dvc.lock is outdated: make: cmd changed; dvc repro, then make verify\n"
-    assert process.communicate() == ("", told)
+    message = "error: verify: dvc.lock is outdated: make: cmd changed; dvc repro, then make verify\n"
+    assert process.communicate() == ("", message)
     assert process.returncode == 1
 
 
@@ -213,8 +213,8 @@ def test_a_missing_or_broken_file_is_one_line(repository: Path, path: str, conte
     if content is not None:
         (repository / path).write_text(content)
     process = start(repository, "echo repro")
-    told = f"error: verify: {path}: missing or broken; restore it: git restore {path}, or make it: dvc repro\n"
-    assert process.communicate() == ("", told)
+    message = f"error: verify: {path}: missing or broken; restore it: git restore {path}, or make it: dvc repro\n"
+    assert process.communicate() == ("", message)
     assert process.returncode == 1
 
 
