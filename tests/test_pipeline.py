@@ -93,8 +93,9 @@ def test_plots_are_drawn_once_each(clone: Clone) -> None:
 
 def test_a_wrong_parameter_stops_before_any_work(clone: Clone) -> None:
     before = clone.outputs()
-    output = clone.run("dvc", "exp", "run", "--set-param", "lr=-1", code=255)
-    assert "error: params.yaml: lr: must be > 0 (got -1)" in output
+    output = clone.run("dvc", "exp", "run", "-S", "dataset=cifar100", "-S", "lr=-1", code=255)
+    assert "error: params.yaml: dataset: must be 'cifar10' or 'digits' (got 'cifar100')\n" in output
+    assert "error: params.yaml: lr: must be > 0 (got -1)\n" in output
     assert "Traceback" not in output
     assert clone.outputs().items() <= before.items()  # DVC deletes a stage's outs before it runs, no more ...
     clone.run("git", "checkout", "-q", ".")

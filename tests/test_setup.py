@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -30,7 +31,7 @@ sys.exit(os.environ.get("PIP_FAILS") in sys.argv)
 FAKE_UV = f"""#!/bin/sh
 echo "UV_SYSTEM_CERTS=$UV_SYSTEM_CERTS" "$@" >> uv.log
 if [ -n "$UV_FAILS" ]; then eval "$UV_FAILS"; exit 2; fi
-exec {UV} --offline --cache-dir cache "$@" --no-index --find-links index
+exec {shlex.quote(str(UV))} --offline --cache-dir cache "$@" --no-index --find-links index
 """
 
 
