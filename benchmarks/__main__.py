@@ -89,7 +89,7 @@ def main() -> None:
         "input (ours: one core)", 6_400, lambda: timed(lambda: list(loader)), lambda: timed(lambda: list(slow_loader))
     )
     compare(
-        "fused, albumentations",
+        "input: fused, specification",
         6_400,
         lambda: timed(lambda: list(loader)),
         lambda: timed(lambda: list(specification)),

@@ -25,6 +25,7 @@ from cifar10.params import MACHINE
 from stages.verify import git
 
 CSV = Path("recipes/ablation.csv")
+SAME_RESULT = MACHINE - {"augment_with"}  # albumentations may have been given another transform
 TEXTS = ("change", "set_params", "commit", "seeds")
 NUMBERS = ("validation_accuracy", "std", "validation_loss", "train_accuracy", "seconds_per_epoch")
 TEST_NUMBERS = ("test_accuracy", "test_std", "tta_accuracy", "calibration_error")
@@ -33,7 +34,7 @@ COLUMNS = TEXTS + NUMBERS + TEST_NUMBERS
 
 def runs() -> Iterator[tuple[str, dict[str, Any]]]:
     """Name of the change, and its metrics, its parameters and those of the commit that it changes: one run of it."""
-    yaml = YAML(typ="safe")
+    yaml = YAML(typ="safe", pure=True)
     for ref in git("for-each-ref", "--format=%(refname)", "refs/exps").split():
         if name := re.fullmatch(r"refs/exps/\w{2}/\w{38}/(.+)-s\d+", ref):
             run = json.loads(git("show", f"{ref}:metrics/train.json"))
@@ -55,7 +56,7 @@ def evaluated(stages: Mapping[str, Any]) -> bool:
 
 
 def flat(params: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """{"muon.lr": 0.01}, the names that --set-param takes, instead of {"muon": {"lr": 0.01}}."""
+    """{"muon.lr_ratio": 0.1}, the names that --set-param takes, instead of {"muon": {"lr_ratio": 0.1}}."""
     pairs: dict[str, Any] = {}
     for name, value in params.items():
         pairs |= flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value}
@@ -74,7 +75,7 @@ def check(name: str, same: Sequence[Mapping[str, Any]]) -> None:
     """UserError where runs of one change differ in more than the seed and the machine's choices, or share a seed."""
     settings = [run["params"] | {"base commit": run["commit"]} for run in same]
     faults = []
-    for key in dict.fromkeys(key for each in settings for key in each if key not in MACHINE):
+    for key in dict.fromkeys(key for each in settings for key in each if key not in SAME_RESULT):
         values = [each.get(key) for each in settings]
         if len(set(values)) != (len(values) if key == "seed" else 1):
             faults.append(f"{key} is {', '.join(map(str, values))}")
@@ -86,7 +87,7 @@ def check(name: str, same: Sequence[Mapping[str, Any]]) -> None:
 def row(name: str, same: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     check(name, same)
     params, base = same[0]["params"], same[0]["base"]
-    differ = (key for key in params if params[key] != base.get(key) and key not in MACHINE | {"seed"})
+    differ = (key for key in params if params[key] != base.get(key) and key not in SAME_RESULT | {"seed"})
     cells = dict.fromkeys(COLUMNS, "") | {"change": name, "commit": same[0]["commit"], "seeds": len(same)}
     cells["set_params"] = " ".join(f"-S {key}={params[key]}" for key in differ)
     for key in NUMBERS + TEST_NUMBERS:
@@ -108,6 +109,10 @@ def main() -> None:
         before = rows.get(new["change"], new)
         if int(before["seeds"]) > new["seeds"]:
             print(f"{new['change']}: kept the row of {before['seeds']} seeds, as only {new['seeds']} found here")
+        elif int(before["seeds"]) == new["seeds"] and before["set_params"] != new["set_params"]:
+            print(
+                f"{new['change']}: kept the row with {before['set_params']}, as {new['set_params']} is another change"
+            )
         else:
             rows[new["change"]] = new
     ordered = sorted(rows.values(), key=lambda each: -float(each["validation_accuracy"] or 0))

@@ -9,8 +9,10 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from cifar10.disk import file_digest
+from cifar10.errors import UserError
 from cifar10.params import EVALUATION, MACHINE, Params
 from stages.files import DIGESTS, read_json, write_json
+from stages.lifetime import is_held
 
 NAME = "identity.json"  # in the folder of a training's checkpoints
 
@@ -36,10 +38,12 @@ def remember(folder: Path, identity: Mapping[str, Mapping[str, Any]]) -> None:
 
 def not_resumed(folder: Path, identity: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
     """A line for each unfinished training beside `folder` with the same parameters, and why it is not resumed."""
-    for path in sorted(folder.parent.glob(f"*/{NAME}")):
-        other_folder, other = path.parent, read_json(str(path))
-        unfinished = other_folder != folder and any(other_folder.glob("*.pt"))
-        if unfinished and other["params"] == identity["params"]:
+    for other_folder in sorted({path.parent for path in folder.parent.glob("*/*.pt")} - {folder}):
+        try:
+            other = read_json(str(other_folder / NAME))
+        except UserError:  # it has just finished, or is of a version that wrote no identity
+            continue
+        if other["params"] == identity["params"] and not is_held(other_folder / "lock"):  # held: it is running
             differ = [
                 name
                 for group in ("machine", "files")

@@ -74,3 +74,12 @@ def alone(lock: Path) -> Iterator[None]:
         yield
     finally:
         guard.release()
+
+
+def is_held(lock: Path) -> bool:
+    """Whether a living process holds `lock`."""
+    try:
+        with FileLock(lock, timeout=0):
+            return False
+    except Timeout:
+        return True

@@ -7,10 +7,9 @@ from statistics import median
 
 import torch
 
-from cifar10.batches import hold_out
+from cifar10.batches import augmenter, hold_out
 from cifar10.checkpoint import Checkpoints
 from cifar10.complexity import count_parameters, multiply_adds, receptive_field
-from cifar10.fused import Fused
 from cifar10.model import Net
 from cifar10.params import EVALUATION, MACHINE, Params
 from cifar10.runtime import set_up
@@ -57,7 +56,7 @@ def train_stage(params: Params) -> None:
         for name in ("loss", "accuracy"):
             write_csv(f"plots/{name}.csv", ("epoch", "split", name), history.curve(name))
         write_csv("plots/lr.csv", ("step", "lr"), enumerate(history.lr))
-        examples = augmented_examples(Fused(params.augmentation, statistics.mean), split, params.seed)
+        examples = augmented_examples(augmenter(params, statistics), split, params.seed)
         write_figure("plots/samples.png", lambda: augmented_samples(*examples, classes))
         checkpoints.remove()
 

@@ -52,7 +52,7 @@ def read(folder: Path) -> tuple[dict[str, str], dict[str, object]]:
     """md5 of each output in dvc.lock, except metrics/run.json; and what metrics/run.json says of the machine."""
     name = "dvc.lock"
     try:
-        stages = YAML(typ="safe").load((folder / name).read_text())["stages"]
+        stages = YAML(typ="safe", pure=True).load((folder / name).read_text())["stages"]
         outs = {out["path"]: out["md5"] for stage in stages.values() for out in stage.get("outs", [])}
         outs.pop(name := "metrics/run.json", None)
         run = json.loads((folder / name).read_text()).items()

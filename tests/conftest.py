@@ -17,6 +17,8 @@ from stages.lifetime import stop_signals
 from tests.clone import PARAMS, Clone
 
 torch.set_num_threads(1)
+for name in [name for name in os.environ if name.startswith("GIT_")]:  # of a hook or a rebase that runs the tests
+    del os.environ[name]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -14,7 +14,7 @@ from benchmarks.ablation import evaluated, main, table
 from cifar10.errors import UserError
 
 ROOT = Path(__file__).parent.parent
-PARAMS = "seed: {seed}\nepochs: {epochs}\nlr: {lr}\nmuon: # a group\n  lr: {muon}\nthreads: {threads}\n"
+PARAMS = "seed: {seed}\nepochs: {epochs}\nlr: {lr}\nmuon: # a group\n  lr_ratio: {muon}\nthreads: {threads}\n"
 DEFAULTS: dict[str, object] = {"seed": 0, "epochs": 2, "lr": 0.2, "muon": 0.014, "threads": "auto"}
 HEADER = (
     "change,set_params,commit,seeds,validation_accuracy,std,validation_loss,train_accuracy,seconds_per_epoch,"
@@ -97,7 +97,7 @@ def test_figures_and_the_rows_that_stay(repository: Repository, capsys: pytest.C
     main()
     assert repository.csv.read_text() == (
         HEADER
-        + f"new,-S muon.lr=0.02,{commit},3,0.8733,0.0153,0.5,0.9,6.2,,,,\n"
+        + f"new,-S muon.lr_ratio=0.02,{commit},3,0.8733,0.0153,0.5,0.9,6.2,,,,\n"
         + "gone,-S bias_lr=16.0 -S identity_init=True,1111111,1,0.85,,0.45,0.86,44.0,,,,\n"
         + "three,-S lr=0.3,1111111,3,0.84,0.005,0.46,0.85,45.0,0.83,0.001,,0.02\n"
         + f"two,-S lr=0.4,{commit},2,0.805,0.0071,0.5,0.9,40.0,0.855,0.0071,0.865,0.02\n"
@@ -106,7 +106,18 @@ def test_figures_and_the_rows_that_stay(repository: Repository, capsys: pytest.C
     first, *lines = capsys.readouterr().out.splitlines()
     assert first == "three: kept the row of 3 seeds, as only 1 found here"
     assert len(lines) == 2 + 5
-    assert lines[2].startswith(f"| new | -S muon.lr=0.02 | {commit} | 3 | 0.8733 | 0.0153 |")
+    assert lines[2].startswith(f"| new | -S muon.lr_ratio=0.02 | {commit} | 3 | 0.8733 | 0.0153 |")
+
+
+def test_a_row_of_the_same_name_but_another_change_is_kept(
+    repository: Repository, capsys: pytest.CaptureFixture[str]
+) -> None:
+    repository.experiment("gone-s5", scores(0.9), 1, seed=5, lr=0.3)  # its name stands for other parameters there
+    main()
+    row = "gone,-S bias_lr=16.0 -S identity_init=True,1111111,1,0.85,,0.45,0.86,44.0,,,,\n"
+    assert row in repository.csv.read_text()
+    said = "gone: kept the row with -S bias_lr=16.0 -S identity_init=True, as -S lr=0.3 is another change"
+    assert capsys.readouterr().out.splitlines()[0] == said
 
 
 def refused(repository: Repository) -> str:
@@ -120,15 +131,15 @@ def test_runs_with_other_parameters_are_refused(repository: Repository) -> None:
     repository.experiment("good-s0", scores(0.9), 1)
     for seed, lr, muon in ((0, 0.3, 0.1), (1, 0.3, 0.2), (2, 0.4, 0.1)):
         repository.experiment(f"two-s{seed}", scores(0.8), 1, seed=seed, lr=lr, muon=muon)
-    told = "two: cannot average two-s0, two-s1, two-s2: lr is 0.3, 0.3, 0.4; muon.lr is 0.1, 0.2, 0.1; "
-    assert refused(repository) == told + "use dvc exp rename or remove"
+    said = "two: cannot average two-s0, two-s1, two-s2: lr is 0.3, 0.3, 0.4; muon.lr_ratio is 0.1, 0.2, 0.1; "
+    assert refused(repository) == said + "use dvc exp rename or remove"
 
 
 def test_runs_with_the_same_seed_are_refused(repository: Repository) -> None:
     for name in ("new-s0", "new-s1"):
         repository.experiment(name, scores(0.8), 1, seed=4)
-    told = "new: cannot average new-s0, new-s1: seed is 4, 4; use dvc exp rename or remove"
-    assert refused(repository) == told
+    said = "new: cannot average new-s0, new-s1: seed is 4, 4; use dvc exp rename or remove"
+    assert refused(repository) == said
 
 
 def test_runs_of_different_commits_are_refused(repository: Repository) -> None:
@@ -139,8 +150,8 @@ def test_runs_of_different_commits_are_refused(repository: Repository) -> None:
         repository.experiment(f"new-s{seed}", scores(0.8), 1, seed=seed)
         repository.git("commit", "-q", "--allow-empty", "-m", "next")
     names, shorts = zip(*(commits[commit] for commit in sorted(commits)), strict=True)
-    told = f"new: cannot average {', '.join(names)}: base commit is {', '.join(shorts)}; use dvc exp rename or remove"
-    assert refused(repository) == told
+    said = f"new: cannot average {', '.join(names)}: base commit is {', '.join(shorts)}; use dvc exp rename or remove"
+    assert refused(repository) == said
 
 
 def command(repository: Repository, before: str = "") -> "subprocess.CompletedProcess[str]":
@@ -170,7 +181,7 @@ def test_the_table_is_complete_or_as_before(repository: Repository) -> None:
 
 
 def test_columns_that_some_runs_lack() -> None:
-    base = {"threads": 2, "lr": 0.2, "seed": 7, "muon.lr": 0.1}
+    base = {"threads": 2, "lr": 0.2, "seed": 7, "muon.lr_ratio": 0.1}
 
     def run(accuracy: float, seconds: float, test: dict[str, float], **params: Any) -> dict[str, Any]:
         common = {"commit": "abc", "validation_loss": 0.5, "train_accuracy": 0.8, "seconds_per_epoch": seconds}

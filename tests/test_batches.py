@@ -4,11 +4,15 @@ import numpy as np
 import pytest
 import torch
 
-from cifar10.batches import batch_loader, hold_out
+from cifar10.augment import Composed
+from cifar10.batches import augmenter, batch_loader, hold_out
+from cifar10.fused import Fused
 from cifar10.params import Params
 from cifar10.predict import Normalise
 from cifar10.split import Split
 from cifar10.statistics import Statistics
+
+FORMS = ["albumentations", "fused", "device"]
 
 
 @pytest.fixture
@@ -39,6 +43,17 @@ def test_neither_the_worker_count_nor_the_specification_changes_a_bit(params: Pa
             assert torch.equal(found[1], expected[1])
 
 
+def test_the_sheet_of_samples_shows_the_form_that_trains(params: Params) -> None:
+    statistics = Statistics([0.5] * 3, [0.25] * 3)
+    forms = [augmenter(params.model_copy(update={"augment_with": name}), statistics) for name in FORMS]
+    assert [type(form) for form in forms] == [Composed, Fused, Fused]
+
+
+def test_on_a_device_the_worker_count_changes_nothing(params: Params, split: Split) -> None:
+    for one, other in zip(*(chain(*epochs(params, split, workers, "device")) for workers in (0, 2)), strict=True):
+        assert torch.equal(one[0], other[0])
+
+
 def test_device_makes_the_same_batches_to_rounding(params: Params, split: Split) -> None:
     flat = Split(np.repeat(split.images[:, :1, :1], 32, axis=1).repeat(32, axis=2), split.labels)  # no edges to blur
     on_cpu, on_device = (epochs(params, flat, workers, form) for workers, form in ((0, "fused"), (2, "device")))
@@ -47,7 +62,7 @@ def test_device_makes_the_same_batches_to_rounding(params: Params, split: Split)
         assert torch.equal(found[1], expected[1])
 
 
-@pytest.mark.parametrize("augment_with", ["albumentations", "fused", "device"])
+@pytest.mark.parametrize("augment_with", FORMS)
 def test_each_epoch_holds_every_image_once_in_another_order(params: Params, split: Split, augment_with: str) -> None:
     plain = params.augmentation.model_copy(update={"flip_p": 0.0, "affine_p": 0.0, "hole_p": 0.0})
     first, second = epochs(params.model_copy(update={"augmentation": plain}), split, 0, augment_with)

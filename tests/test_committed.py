@@ -5,12 +5,13 @@ import json
 from typing import Any
 
 import pytest
-import yaml
+from ruamel.yaml import YAML
 
 from cifar10.params import parse_params
 from tests.clone import committed, git
 
-LOCK: dict[str, Any] = yaml.safe_load(committed("dvc.lock"))["stages"]
+yaml = YAML(typ="safe", pure=True)  # YAML 1.2, as DVC writes it: 1e-05 is a number
+LOCK: dict[str, Any] = yaml.load(committed("dvc.lock"))["stages"]
 FILES = set(git("ls-tree", "-r", "--name-only", "HEAD").splitlines())
 
 
@@ -19,7 +20,7 @@ def test_the_lock_belongs_to_the_parameters(stage: str) -> None:
     values = parse_params(committed("params.yaml")).model_dump()
     recorded = LOCK[stage].get("params", {}).get("params.yaml", {})
     assert recorded == {key: values[key] for key in recorded}
-    declared = yaml.safe_load(committed("dvc.yaml"))["stages"][stage].get("params", [])
+    declared = yaml.load(committed("dvc.yaml"))["stages"][stage].get("params", [])
     assert set(recorded) == set(declared)
 
 

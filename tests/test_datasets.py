@@ -297,9 +297,31 @@ def test_hostile_archives_are_refused(files: Files, tmp_path: Path, monkeypatch:
     with pytest.raises(ValueError, match=r"not a complete tar\.gz"):
         verify_cifar10(tmp_path / "cut.tar.gz")
     # Names that lead out of a folder are read as the file that they name, and nothing is unpacked by name.
-    dataset = read_cifar10(pack(tmp_path / "up.tar.gz", {f"../../{key}": value for key, value in files.items()}))
+    (tmp_path / "in/here").mkdir(parents=True)
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "in/here"))
+    before = set(tmp_path.rglob("*"))
+    dataset = read_cifar10(pack(tmp_path / "whole.tar.gz", {f"../../{key}": value for key, value in files.items()}))
     assert len(dataset.train.labels) == 50
-    assert not list(tmp_path.parent.glob("cifar-10-batches-py"))
+    assert set(tmp_path.rglob("*")) == before
+
+
+def test_a_full_temporary_folder_is_named(files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive = pack(tmp_path / "a.tar.gz", files)
+
+    def full(*_: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(
+        UserError, match=r"cannot be written: No space left on device; 190 MB needed, .* TMPDIR=/folder"
+    ):
+        read_cifar10(archive)
+
+
+def test_an_archive_that_cannot_be_read_is_not_taken_for_a_bad_one(tmp_path: Path) -> None:
+    """Or the cache's good copy would be deleted and fetched again."""
+    with pytest.raises(IsADirectoryError):
+        verify_cifar10(tmp_path)
 
 
 class Hostile:
@@ -345,7 +367,8 @@ def test_a_served_archive_and_a_mirror_relative_to_the_main_repository(
 
 def real_archive() -> Path | None:
     """CIFAR-10 itself where it is at hand: in DATA_MIRROR or in the cache that `download` fills."""
-    folders = [Path(os.environ.get("DATA_MIRROR") or "."), user_cache_path("cifar10")]
+    mirror = os.environ.get("DATA_MIRROR")
+    folders = [*([Path(mirror)] if mirror else []), user_cache_path("cifar10")]
     return next((path for folder in folders if (path := folder / ARCHIVE.filename).is_file()), None)
 
 

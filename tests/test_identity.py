@@ -8,6 +8,7 @@ import pytest
 
 from cifar10.params import Params, parse_params
 from stages.identity import digest, not_resumed, remember, training_identity
+from stages.lifetime import alone
 from tests.clone import Clone, changed
 
 MACHINE = {"device": "cpu", "threads": 1}
@@ -74,8 +75,12 @@ def test_an_unfinished_training_that_is_not_resumed_is_reported(tmp_path: Path) 
     unfinished("lr", identity(lr=0.1), Path.touch)  # another experiment
     code = unfinished("code", before | {"files": before["files"] | {"src/cifar10/optim.py": "x"}}, Path.touch)
     machine = unfinished("machine", before | {"machine": MACHINE | {"threads": 2}}, Path.touch)
+    (tmp_path / "checkpoints" / "old").mkdir()  # of a version that wrote no identity
+    (tmp_path / "checkpoints" / "old" / "000001.pt").touch()
+    running = unfinished("running", before | {"machine": {}}, Path.touch)
     unfinished("empty", before | {"machine": {}}, lambda _: None)  # nothing was saved
-    lines = list(not_resumed(here, before))
+    with alone(running / "lock"):
+        lines = list(not_resumed(here, before))
     assert [line.partition(":")[2].partition(":")[0].strip() for line in lines] == [str(code), str(machine)]
     assert "is not resumed, as src/cifar10/optim.py changed since" in lines[0]
     assert "is not resumed, as threads changed since" in lines[1]

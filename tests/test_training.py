@@ -1,6 +1,6 @@
 from itertools import count
 from pathlib import Path
-from signal import SIGTERM
+from signal import SIGHUP, SIGTERM
 from typing import Any
 
 import numpy as np
@@ -57,6 +57,15 @@ def test_dropout_draws_again_at_every_step(params: Params, split: Split, monkeyp
     monkeypatch.setattr("torch.manual_seed", seeds.append)
     train(training)
     assert len(set(seeds)) == len(seeds) == 6
+
+
+def test_what_cannot_be_printed_to_a_lost_terminal_is_not(
+    params: Params, split: Split, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = iter([0] * 3)  # after each of three steps; then, at the end of the epoch, the signal is there
+    with pytest.raises(StoppedError, match="stopped by SIGHUP after epoch 1, step 0 of the next"):
+        train(started(params, split), Checkpoints(tmp_path, "key"), lambda: next(asked, SIGHUP))
+    assert capsys.readouterr().out == ""
 
 
 def test_other_seed_other_weights(params: Params, split: Split) -> None:

@@ -82,6 +82,12 @@ class DeviceBatches(Dataset[tuple[Tensor, Tensor]]):
         return images, self.labels[chosen].long()
 
 
+def augmenter(params: Params, statistics: Statistics) -> Composed | Fused:
+    """What augments a batch on the CPU; the sheet of samples shows it also where a device augments."""
+    form = Composed if params.augment_with == "albumentations" else Fused
+    return form(params.augmentation, statistics.mean)
+
+
 def batch_loader(
     split: Split, statistics: Statistics, params: Params, device: torch.device
 ) -> tuple[DataLoader[tuple[Tensor, Tensor]], Order]:
@@ -90,14 +96,11 @@ def batch_loader(
     # auto: a batch takes 1 to 3 ms, and a worker takes the core that it runs on from the training: on few cores it
     # gains nothing.
     workers = min(4, torch.get_num_threads() // 4) if params.workers == "auto" else params.workers
-    a, mean = params.augmentation, statistics.mean
     batches: Dataset[Any]
     if params.augment_with == "device":
-        batches, workers = DeviceBatches(split, a, mean, device), 0
+        batches, workers = DeviceBatches(split, params.augmentation, statistics.mean, device), 0
     else:
-        batches = AugmentedBatches(
-            split, Composed(a, mean) if params.augment_with == "albumentations" else Fused(a, mean)
-        )
+        batches = AugmentedBatches(split, augmenter(params, statistics))
     loader: DataLoader[Any] = DataLoader(
         batches,
         batch_size=None,  # a key is a batch already

@@ -1,5 +1,6 @@
 """The two datasets, in one form: uint8 images (N, 32, 32, 3), uint8 labels (N,), ten class names."""
 
+import gzip
 import hashlib
 import tarfile
 import tempfile
@@ -11,6 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from cifar10.disk import free_space
+from cifar10.errors import UserError
 from cifar10.fetch import Source, fetch
 from cifar10.split import Split
 
@@ -37,7 +40,13 @@ def read_cifar10(archive: Path) -> Dataset:
         files = Path(folder, CIFAR10.base_folder)
         files.mkdir()
         for name, data in verified_files(archive):
-            (files / name).write_bytes(data)
+            try:
+                (files / name).write_bytes(data)
+            except OSError as error:
+                raise UserError(
+                    f"{folder}: cannot be written: {error.strerror}; 190 MB needed, {free_space(files)} free; "
+                    "free some space or name another folder: TMPDIR=/folder"
+                ) from None
         train, test = (CIFAR10(folder, train=train) for train in (True, False))
     splits = [Split(np.asarray(split.data), np.asarray(split.targets, dtype=np.uint8)) for split in (train, test)]
     return Dataset(splits[0], splits[1], list(train.classes))
@@ -88,9 +97,7 @@ def verified_files(archive: Path) -> Iterator[tuple[str, bytes]]:
                         )
                     missing.discard(name)
                     yield name, data
-    except (tarfile.TarError, EOFError, zlib.error, OSError) as error:
-        if isinstance(error, FileNotFoundError):
-            raise
+    except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise ValueError(f"is not a complete tar.gz ({error})") from None
     if missing:
         raise ValueError(f"wrong content: without {', '.join(sorted(missing))}")

@@ -17,7 +17,7 @@ from cifar10.errors import UserError
 
 HEADERS = {"User-Agent": "cifar10-dvc-pipeline (python-requests)", "Accept-Encoding": "identity"}
 TIMEOUT = (10, 30)  # seconds to connect, seconds without a byte
-ATTEMPTS = 5  # at one address, each going on where the one before broke off
+ATTEMPTS = 5  # at one address, each resuming where the one before broke off
 
 
 class Source(NamedTuple):

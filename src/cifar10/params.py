@@ -169,7 +169,7 @@ class Params(Strict):
         return self
 
 
-# What a machine resolves or does its own way: recorded in metrics/run.json, not in the model.
+# How a machine does it, not what is done: not saved in the model.
 MACHINE = {"device", "augment_with", "precision", "threads", "workers"}
 EVALUATION = {"tta"}  # what a training does not depend on either
 SPEED = {"workers"}  # what changes no byte, so that no stage depends on it

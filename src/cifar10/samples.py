@@ -6,13 +6,14 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from cifar10.augment import Composed
 from cifar10.batches import SAMPLES
 from cifar10.fused import Fused
 from cifar10.split import Split
 
 
 def augmented_examples(
-    augment: Fused, split: Split, seed: int, draws: int = 9
+    augment: Composed | Fused, split: Split, seed: int, draws: int = 9
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """The first image of each class (C, 32, 32, 3) and `draws` augmented versions of each (C, draws, 32, 32, 3)."""
     _, first = np.unique(split.labels, return_index=True)

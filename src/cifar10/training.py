@@ -195,7 +195,7 @@ def train(training: Training, checkpoints: Checkpoints | None = None, stop: Call
         finished = training.run_epoch(stop)
         if checkpoints:
             checkpoints.save(training.state())
-        if finished:
+        if finished and not stop():  # a lost terminal stops the training, and cannot be printed to
             print(training.history.line(training.params.epochs), flush=True)
         if number := stop():
             raise StoppedError(
