@@ -19,6 +19,9 @@ from tests.clone import PARAMS, Clone
 torch.set_num_threads(1)
 for name in [name for name in os.environ if name.startswith("GIT_")]:  # of a hook or a rebase that runs the tests
     del os.environ[name]
+for number in (signal.SIGINT, signal.SIGHUP):  # nohup and a shell's & have them ignored, which every process inherits
+    if signal.getsignal(number) is signal.SIG_IGN:
+        signal.signal(number, lambda *_: None)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
