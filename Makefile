@@ -1,7 +1,9 @@
 # Each target works as the first command ever typed in a fresh clone: it sets up .venv by itself.
-.PHONY: help setup demo lint test kills verify audit bench ablation lock
+.PHONY: help setup demo train lint test same verify kills audit bench ablation lock
 
 BIN := .venv/bin
+# The stages run as `python -m stages...`: that is the python of .venv.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
 # `make lock` and `make audit` trust the system's certificates as setup.sh does.
 export UV_SYSTEM_CERTS ?= 1
 
@@ -19,11 +21,11 @@ setup: .venv/installed-$(TORCH) ## make .venv from the hashed locks (TORCH=cpu: 
 	@PYTHON="$(PYTHON)" TORCH="$(TORCH)" bash setup.sh
 	@touch $@
 
-# What suits 1,437 digits: fewer epochs, a smaller validation split, and no flips, which would turn a 2 into an S.
-DEMO := dataset=digits epochs=20 validation_size=200 augmentation.flip_p=0 tta=none
+RECIPE ?= default
+SEED ?= 0
 
 demo: setup ## the whole pipeline on embedded digits, no download, about a minute
-	@$(BIN)/dvc exp run $(DEMO:%=--set-param %)
+	@$(BIN)/python -m tools.recipe digits
 	@$(BIN)/dvc metrics show metrics/test.json
 	@echo
 	@echo "The workspace now holds a trained classifier of digits. Try next:"
@@ -32,8 +34,11 @@ demo: setup ## the whole pipeline on embedded digits, no download, about a minut
 	@echo "  dvc params diff                   what differs from the committed parameters"
 	@echo "  dvc metrics diff                  and what came of it"
 	@echo "  dvc plots diff                    the same as curves: dvc_plots/index.html"
-	@echo "Back to the real thing, CIFAR-10:"
-	@echo "  git restore params.yaml dvc.lock metrics plots && dvc repro"
+	@echo "The committed parameters again, and CIFAR-10:"
+	@echo "  make train RECIPE=default"
+
+train: setup ## run a recipe as an experiment: make train RECIPE=reference SEED=1
+	@$(BIN)/python -m tools.recipe "$(RECIPE)" --seed "$(SEED)"
 
 lint: setup ## ruff and mypy
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
@@ -41,11 +46,15 @@ lint: setup ## ruff and mypy
 test: lint ## lint, types and the test suite
 	@$(BIN)/python -m pytest
 
+COMMIT ?= HEAD
+same: setup ## whether the working tree writes the same bytes as COMMIT (HEAD): digits, five variants, about a minute
+	@$(BIN)/python -m tools.same "$(COMMIT)"
+
 kills: setup ## kill dvc and its stages at 200 moments, compare every byte; about an hour
 	@$(BIN)/python -m pytest -n 0 tests/test_kills.py --kills 200
 
 verify: setup ## run the whole pipeline again in a copy, compare every output with dvc.lock; as long as dvc repro
-	@$(BIN)/python -m stages.verify
+	@$(BIN)/python -m tools.verify
 
 audit: setup ## check the locked versions for known vulnerabilities
 	@$(BIN)/uvx pip-audit --disable-pip --require-hashes -r requirements.lock -r requirements-dev.lock
@@ -54,7 +63,7 @@ bench: setup ## speed against a tutorial's training loop, and where the time goe
 	@$(BIN)/python -m benchmarks
 
 ablation: setup ## the table of what each change to the recipe is worth, from the experiments of this repository
-	@$(BIN)/python -m benchmarks.ablation
+	@$(BIN)/python -m tools.ablation
 
 lock: setup ## update both locks within the ranges of pyproject.toml
 	@$(BIN)/uv pip compile $(COMPILE) pyproject.toml -o requirements.lock

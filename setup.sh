@@ -70,10 +70,8 @@ package index; try again, or: make setup TORCH=gpu"
     [ -z "$stray" ] || $bin/python -m pip uninstall -q -y $stray
 fi
 
-# The stages run as `python -m stages...`: that must be this python, also when dvc is called as .venv/bin/dvc.
-cat > "$site/this_python_first.pth" <<'END'
-import os, sys; os.environ["PATH"] = os.path.dirname(sys.executable) + os.pathsep + os.environ.get("PATH", os.defpath)
-END
+# `import cifar10` finds src/cifar10, in a notebook for example. setuptools, which builds the package, is in the locks.
+$bin/python -m pip install -q --no-deps --no-build-isolation --no-index -e .
 
 # The page of `dvc plots` would load its drawing library from the network; this one contains it.
 $bin/python > .venv/plots.html <<'END'

@@ -1,1 +1,3 @@
-import stages  # noqa: F401  # puts src/ on sys.path
+"""make bench: how fast the pipeline is."""
+
+import stages  # noqa: F401 # puts the library beside this folder on the path

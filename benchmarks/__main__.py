@@ -18,16 +18,15 @@ import torch
 from benchmarks.hotspots import hotspots, matmul_flops
 from benchmarks.processes import imports, memory, pipeline
 from benchmarks.tutorial import predict_as_in_a_tutorial, train_as_in_a_tutorial, tutorial_loader
-from cifar10.batches import batch_loader
-from cifar10.complexity import multiply_adds
-from cifar10.history import History
-from cifar10.model import Net
-from cifar10.params import parse_params
-from cifar10.predict import predict
-from cifar10.runtime import set_up
-from cifar10.split import Split
-from cifar10.statistics import Statistics
-from cifar10.training import Training, train
+from cifar10.core.data import Split, Statistics
+from cifar10.core.params_file import parse_params
+from cifar10.inference.predict import predict
+from cifar10.inference.runtime import set_up
+from cifar10.network.model import Net
+from cifar10.training.batches import batch_loader
+from cifar10.training.complexity import multiply_adds
+from cifar10.training.history import History
+from cifar10.training.loop import Training, train
 
 ROUNDS = 5
 STATISTICS = Statistics([0.49, 0.48, 0.45], [0.25, 0.24, 0.26])

@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from cifar10.model import Net
-from cifar10.optim import build_optimizers
-from cifar10.params import Params
-from cifar10.runtime import Runtime
+from cifar10.core.params import Params
+from cifar10.inference.runtime import Runtime
+from cifar10.network.model import Net
+from cifar10.training.optimizers import build_optimizers
 
 KINDS = {
     "convolution.": "convolution",

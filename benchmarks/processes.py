@@ -9,29 +9,28 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
-from cifar10.split import Split
-from cifar10.statistics import Statistics
-from stages.files import write_json, write_split
+from cifar10.core.data import Split, Statistics
+from stages.support.formats import write_json, write_split
+from tools.params_editor import edited
+from tools.repository import DVC, environment
 
 STAGES = ("download", "compute_stats", "train", "evaluate")
 HEAVY = ("torch", "torchvision", "albumentations", "sklearn", "matplotlib")
 PRINT_STATUS = "print(open('/proc/self/status').read())"
-DVC = str(Path(sys.executable).with_name("dvc"))
 
 
 def run(*command: str, cwd: str = ".") -> float:
     """Seconds that `command` took."""
     started = time.perf_counter()
-    subprocess.run(command, cwd=cwd, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    subprocess.run(
+        command, cwd=cwd, env=environment(), check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     return time.perf_counter() - started
 
 
-def set_params(folder: str, **values: str) -> None:
+def set_params(folder: str, **values: object) -> None:
     path = Path(folder, "params.yaml")
-    text = path.read_text()
-    for key, value in values.items():
-        text = re.sub(rf"(?m)^{key}: \S+", f"{key}: {value}", text)
-    path.write_text(text)
+    path.write_text(edited(path.read_text(), values))
 
 
 def imports() -> Iterator[tuple[str, float, list[str]]]:
@@ -48,7 +47,7 @@ def pipeline() -> Iterator[tuple[str, float]]:
     """In a clone: each stage of `dvc repro` on digits, then `dvc repro` with nothing to do, then dvc alone."""
     with TemporaryDirectory() as folder:
         run("git", "clone", ".", folder)
-        set_params(folder, dataset="digits", validation_size="200", epochs="2")
+        set_params(folder, dataset="digits", validation_size=200, epochs=2)
         for stage in STAGES:
             yield f"dvc repro -s {stage}", run(DVC, "repro", "-s", stage, cwd=folder)
         yield "dvc repro, nothing to do", median(run(DVC, "repro", cwd=folder) for _ in range(5))
@@ -60,7 +59,7 @@ def memory(train: Split, test: Split, statistics: Statistics) -> Iterator[tuple[
     """Peak resident memory of train and evaluate, in megabytes, on these pictures, one epoch."""
     with TemporaryDirectory() as folder:
         run("git", "clone", ".", folder)
-        set_params(folder, epochs="1")
+        set_params(folder, epochs=1)
         for name, split in (("train", train), ("test", test)):
             write_split(f"{folder}/data/{name}", split)
         write_json(f"{folder}/data/classes.json", [str(label) for label in range(10)])

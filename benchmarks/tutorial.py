@@ -7,11 +7,10 @@ from albumentations.pytorch import ToTensorV2
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from cifar10.augment import composed
-from cifar10.model import Net
-from cifar10.params import Augmentation
-from cifar10.split import Split
-from cifar10.statistics import Statistics
+from cifar10.core.data import Split, Statistics
+from cifar10.core.params import Augmentation
+from cifar10.network.model import Net
+from cifar10.training.augmentation import composed
 
 
 class Samples(Dataset[tuple[Tensor, int]]):

@@ -1,20 +1,25 @@
 """data/train → metrics/dataset.json: mean and std per channel, images per class."""
 
+if __name__ == "__main__":  # before the imports below, which take seconds
+    from stages.support.stop import end_with_dvc
+
+    end_with_dvc()
+
 import numpy as np
 
-from cifar10.params import Params
-from cifar10.statistics import channel_statistics
-from stages.entry import run
-from stages.files import read_json, read_split, write_json
+from cifar10.channel_statistics import channel_statistics
+from cifar10.core.params import Params
+from stages.support.formats import read_json, read_split, write_json
+from stages.support.start import run_stage
 
 
 def compute_stats(_: Params) -> None:
     train, classes = read_split("data/train"), read_json("data/classes.json")
     counts = np.bincount(train.labels, minlength=len(classes)).tolist()
-    # DVC's tables leave lists out, which keeps `dvc metrics show` to the scalars that fit a screen.
+    # The lists do not clutter `dvc metrics show`, which leaves lists out.
     facts = {"images": len(train.labels), "classes": classes, "counts": counts}
     write_json("metrics/dataset.json", facts | channel_statistics(train.images)._asdict())
 
 
 if __name__ == "__main__":
-    run(compute_stats)
+    run_stage(compute_stats)

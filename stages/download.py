@@ -1,26 +1,39 @@
 """params.dataset → data/: the training and test split as arrays, and the class names."""
 
+if __name__ == "__main__":  # before the imports below, which take seconds
+    from stages.support.stop import end_with_dvc
+
+    end_with_dvc()
+
 import os
 from pathlib import Path
 
 from platformdirs import user_cache_path
 
-from cifar10.datasets import load_dataset
-from cifar10.params import Params
-from stages.entry import run
-from stages.files import write_json, write_split
+from cifar10.core.errors import UserError
+from cifar10.core.params import Params
+from cifar10.sources.datasets import load_dataset
+from cifar10.sources.fetch import DownloadError
+from stages.support.formats import write_json, write_split
+from stages.support.start import run_stage
 
 
 def download(params: Params) -> None:
     mirror = os.environ.get("DATA_MIRROR")
     if mirror and "://" not in mirror:
-        # Relative to the main repository, wherever DVC runs this experiment.
+        # Relative to the main repository, also in a temporary clone.
         mirror = str(Path(os.environ.get("DVC_ROOT", "."), mirror).resolve())
-    dataset = load_dataset(params.dataset, user_cache_path("cifar10"), mirror)
+    try:
+        dataset = load_dataset(params.dataset, user_cache_path("cifar10"), mirror)
+    except DownloadError as error:
+        raise UserError(
+            f"{error}. Put the file into a directory and name it: DATA_MIRROR=/that/directory dvc repro; or try the "
+            "embedded data: make demo"
+        ) from None
     write_split("data/train", dataset.train)
     write_split("data/test", dataset.test)
     write_json("data/classes.json", dataset.classes)
 
 
 if __name__ == "__main__":
-    run(download)
+    run_stage(download)

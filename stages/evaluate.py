@@ -1,27 +1,31 @@
-"""models/ and data/test → metrics/test.json, the predictions and scores per class in plots/."""
+"""models/ and data/test → metrics/test.json, the predictions, scores per class and mistakes in plots/."""
+
+if __name__ == "__main__":  # before the imports below, which take seconds
+    from stages.support.stop import end_with_dvc
+
+    end_with_dvc()
 
 import numpy as np
 
-from cifar10.mistakes import confident_mistakes
-from cifar10.model import Net
-from cifar10.params import Params
-from cifar10.predict import predict, score
-from cifar10.runtime import set_up
-from cifar10.scoring import calibration_error, class_scores
-from cifar10.statistics import Statistics
-from stages.entry import run
-from stages.files import read_json, read_split, read_weights, write_csv, write_figure, write_json
+from cifar10.core.params import Params
+from cifar10.evaluation.calibration import calibration_error
+from cifar10.evaluation.class_scores import class_scores
+from cifar10.evaluation.mistakes import confident_mistakes
+from cifar10.inference.predict import predict
+from cifar10.inference.runtime import set_up
+from cifar10.inference.score import score
+from cifar10.network.model_file import load_model
+from stages.support.formats import explained, read_split, write_csv, write_figure, write_json
+from stages.support.start import run_stage
 
 
 def evaluate(params: Params) -> None:
     runtime = set_up(params)
-    facts, classes = read_json("metrics/dataset.json"), read_json("data/classes.json")
     images, labels = read_split("data/test")
-    model = Net(params.execution, dropout=0.0)
-    model.load_state_dict(read_weights("models/model.safetensors"))
-    runtime.place(model)
-    statistics = Statistics(facts["mean"], facts["std"])
-    logits, averaged = predict(model, images, statistics, runtime, params.tta)
+    with explained("models/model.safetensors"):
+        network, classes, statistics = load_model("models/model.safetensors", params.execution)
+    runtime.place(network)
+    logits, averaged = predict(network, images, statistics, runtime, params.tta)
 
     confidence, predicted = (t.numpy() for t in logits.softmax(1).max(1))
     per_class = class_scores(predicted, labels, len(classes))
@@ -43,4 +47,4 @@ def evaluate(params: Params) -> None:
 
 
 if __name__ == "__main__":
-    run(evaluate)
+    run_stage(evaluate)

@@ -1,5 +1,10 @@
 """data/train and metrics/dataset.json → models/, metrics/train.json, metrics/run.json and the curves in plots/."""
 
+if __name__ == "__main__":  # before the imports below, which take seconds
+    from stages.support.stop import end_with_dvc
+
+    end_with_dvc()
+
 import os
 import sys
 from pathlib import Path
@@ -7,19 +12,22 @@ from statistics import median
 
 import torch
 
-from cifar10.batches import augmenter, hold_out
-from cifar10.checkpoint import Checkpoints
-from cifar10.complexity import count_parameters, multiply_adds, receptive_field
-from cifar10.model import Net
-from cifar10.params import EVALUATION, MACHINE, Params
-from cifar10.runtime import set_up
-from cifar10.samples import augmented_examples, augmented_samples
-from cifar10.statistics import Statistics
-from cifar10.training import Training, train
-from stages.entry import run
-from stages.files import read_json, read_split, write_csv, write_figure, write_json, write_weights
-from stages.identity import digest, not_resumed, remember, training_identity
-from stages.lifetime import alone, noted_signals
+from cifar10.core.data import Statistics
+from cifar10.core.errors import StoppedError, UserError
+from cifar10.core.lock import hold
+from cifar10.core.params import EVALUATION, MACHINE, Params
+from cifar10.inference.runtime import Runtime, set_up
+from cifar10.network.model import Net
+from cifar10.network.model_file import save_model
+from cifar10.training.batches import augmenter, hold_out
+from cifar10.training.checkpoints import Checkpoints
+from cifar10.training.complexity import count_parameters, multiply_adds, receptive_field
+from cifar10.training.identity import digest, not_resumed, remember, training_identity
+from cifar10.training.loop import DivergedError, Training, train
+from cifar10.training.samples import augmented_examples, augmented_samples
+from stages.support.formats import declared_files, read_json, read_split, write_csv, write_figure, write_json
+from stages.support.start import run_stage
+from stages.support.stop import noted_signals
 
 
 def train_stage(params: Params) -> None:
@@ -31,35 +39,58 @@ def train_stage(params: Params) -> None:
     torch.manual_seed(params.seed)
     model = Net(params.execution, params.dropout)
     training = Training(model, split, validation, statistics, params, runtime)
-    identity = training_identity(params, runtime.describe())
+    identity = training_identity(params, runtime.describe(), declared_files("train"))
     key = digest(identity)
-    # DVC_ROOT: the main repository, also where DVC runs the experiment in a clone that it deletes afterwards.
+    # DVC_ROOT: the main repository, also when DVC runs an experiment in a temporary clone.
     checkpoints = Checkpoints(Path(os.environ.get("DVC_ROOT", "."), "checkpoints", key[:16]), key)
-    with alone(checkpoints.folder / "lock"):
+    with hold(checkpoints.folder / "lock", "this training"):
         for line in not_resumed(checkpoints.folder, identity):
             print(line, file=sys.stderr)
         remember(checkpoints.folder, identity)
-        with noted_signals() as stop:
-            train(training, checkpoints, stop)
-        history = training.history
+        run(training, checkpoints)
 
-        weights = {name: tensor.cpu().contiguous() for name, tensor in training.result.state_dict().items()}
-        # Nothing of the machine, so that equal inputs give equal bytes.
+        # Nothing about the machine, so that the same inputs give the same bytes.
         settings = params.model_dump(exclude=EVALUATION | MACHINE)
-        about = {"classes": classes, **statistics._asdict(), "params": settings}
-        write_weights("models/model.safetensors", weights, about)
-        size = {"parameters": count_parameters(model), "receptive_field": receptive_field(model)}
-        write_json("metrics/train.json", history.last() | size | {"multiply_adds": multiply_adds(model)})
-        seconds = {"seconds": sum(history.seconds), "waiting_for_data": history.waiting}
-        speed = seconds | {"images_per_second": median(history.images_per_second)}
-        write_json("metrics/run.json", {name: round(value, 1) for name, value in speed.items()} | runtime.describe())
+        save_model(Path("models/model.safetensors"), training.result, classes, statistics, settings)
+        write_metrics(training, runtime)
         for name in ("loss", "accuracy"):
-            write_csv(f"plots/{name}.csv", ("epoch", "split", name), history.curve(name))
-        write_csv("plots/lr.csv", ("step", "lr"), enumerate(history.lr))
+            write_csv(f"plots/{name}.csv", ("epoch", "split", name), training.history.curve(name))
+        write_csv("plots/lr.csv", ("step", "lr"), enumerate(training.history.lr))
         examples = augmented_examples(augmenter(params, statistics), split, params.seed)
         write_figure("plots/samples.png", lambda: augmented_samples(*examples, classes))
         checkpoints.remove()
 
 
+def run(training: Training, checkpoints: Checkpoints) -> None:
+    """Train to the end; an error says what to do next."""
+    try:
+        with noted_signals() as stop:
+            train(training, checkpoints, stop)
+    except DivergedError as error:
+        lower = training.params.lr / 10
+        raise UserError(
+            f"train: {error}; nothing was written; try a lower one: dvc exp run --set-param lr={lower:g}"
+        ) from None
+    except StoppedError as error:
+        raise StoppedError(f"train: {error}; run the same command again to resume", error.exit_code) from None
+
+
+def write_metrics(training: Training, runtime: Runtime) -> None:
+    """Scores and size in metrics/train.json; time and machine, which differ from run to run, in metrics/run.json."""
+    model, history = training.model, training.history
+    size = {
+        "parameters": count_parameters(model),
+        "receptive_field": receptive_field(model),
+        "multiply_adds": multiply_adds(model),
+    }
+    write_json("metrics/train.json", history.last() | size)
+    speed = {
+        "seconds": sum(history.seconds),
+        "waiting_for_data": history.waiting,
+        "images_per_second": median(history.images_per_second),
+    }
+    write_json("metrics/run.json", {name: round(value, 1) for name, value in speed.items()} | runtime.describe())
+
+
 if __name__ == "__main__":
-    run(train_stage)
+    run_stage(train_stage)

@@ -9,6 +9,8 @@ import sys
 import time
 from pathlib import Path
 
+from tools.params_editor import edited
+
 ROOT = Path(__file__).parent.parent
 PARAMS = (ROOT / "tests/params.yaml").read_text()
 TINY = {"dataset": "digits", "validation_size": 1000, "batch_size": 32, "epochs": 2}
@@ -26,11 +28,8 @@ def committed(path: str) -> bytes:
 
 
 def changed(text: str, **params: object) -> str:
-    """The text of params.yaml with these top-level values."""
-    for key, value in params.items():
-        text, count = re.subn(rf"(?m)^{key}: \S+", f"{key}: {value}", text)
-        assert count == 1, key
-    return text
+    """The text of params.yaml with these top-level values; a string is read as YAML."""
+    return edited(text, params)
 
 
 class Clone:

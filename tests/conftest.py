@@ -12,8 +12,9 @@ import pytest
 import torch
 from filelock import FileLock
 
-from cifar10.params import Params, parse_params
-from stages.lifetime import stop_signals
+from cifar10.core.params import Params
+from cifar10.core.params_file import parse_params
+from stages.support.stop import stop_signals
 from tests.clone import PARAMS, Clone
 
 torch.set_num_threads(1)

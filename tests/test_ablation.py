@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from benchmarks.ablation import evaluated, main, table
-from cifar10.errors import UserError
+from cifar10.core.errors import UserError
+from tools.ablation import evaluated, main, table
 
 ROOT = Path(__file__).parent.parent
 PARAMS = "seed: {seed}\nepochs: {epochs}\nlr: {lr}\nmuon: # a group\n  lr_ratio: {muon}\nthreads: {threads}\n"
@@ -156,7 +156,7 @@ def test_runs_of_different_commits_are_refused(repository: Repository) -> None:
 
 def command(repository: Repository, before: str = "") -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
-        ["sh", "-c", f"{before} exec {shlex.quote(sys.executable)} -m benchmarks.ablation"],
+        ["sh", "-c", f"{before} exec {shlex.quote(sys.executable)} -m tools.ablation"],
         cwd=repository.path,
         env=os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'src'}"},
         capture_output=True,

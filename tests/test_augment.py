@@ -5,9 +5,9 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from cifar10.augment import Composed, composed
-from cifar10.fused import Fused, draw, on_device
-from cifar10.params import Augmentation, Params
+from cifar10.core.params import Augmentation, Params
+from cifar10.training.augmentation import Composed, composed
+from cifar10.training.fused import Fused, draw, on_device
 
 MEAN = [0.2, 0.4, 0.6]
 OFF = {"flip_p": 0.0, "affine_p": 0.0, "hole_p": 0.0}

@@ -4,13 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from cifar10.augment import Composed
-from cifar10.batches import augmenter, batch_loader, hold_out
-from cifar10.fused import Fused
-from cifar10.params import Params
-from cifar10.predict import Normalise
-from cifar10.split import Split
-from cifar10.statistics import Statistics
+from cifar10.core.data import Split, Statistics
+from cifar10.core.params import Params
+from cifar10.inference.predict import Normalise
+from cifar10.training.augmentation import Composed
+from cifar10.training.batches import augmenter, batch_loader, hold_out
+from cifar10.training.fused import Fused
 
 FORMS = ["albumentations", "fused", "device"]
 

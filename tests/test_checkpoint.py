@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import torch
 
-from cifar10.checkpoint import Checkpoints
-from cifar10.errors import UserError
+from cifar10.core.errors import UserError
+from cifar10.training.checkpoints import Checkpoints
 
 
 def state(number: int) -> dict[str, Any]:

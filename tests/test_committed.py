@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from cifar10.params import parse_params
+from cifar10.core.params_file import parse_params
 from tests.clone import committed, git
 
 yaml = YAML(typ="safe", pure=True)  # YAML 1.2, as DVC writes it: 1e-05 is a number
@@ -28,10 +28,23 @@ def test_the_lock_belongs_to_the_parameters(stage: str) -> None:
 def test_the_lock_belongs_to_the_files(stage: str) -> None:
     entries = LOCK[stage].get("deps", []) + LOCK[stage]["outs"]
     for entry in entries:
-        if entry["path"] in FILES:
-            digest = hashlib.md5(committed(entry["path"])).hexdigest()
-            assert entry["md5"] == digest, f"{entry['path']} has changed since {stage} ran; run: dvc repro"
+        path = entry["path"]
+        inside = [name for name in FILES if name.startswith(f"{path}/")]
+        if path in FILES or inside:
+            digest = of_folder(path, inside) if inside else md5(path)
+            assert entry["md5"] == digest, f"{path} has changed since {stage} ran; run: dvc repro"
     assert {entry["path"] for entry in entries} & FILES
+    assert any(entry["md5"].endswith(".dir") for entry in entries)
+
+
+def md5(path: str) -> str:
+    return hashlib.md5(committed(path)).hexdigest()
+
+
+def of_folder(path: str, files: list[str]) -> str:
+    """As DVC has it: of a list of the files' digests and names."""
+    listed = [{"md5": md5(name), "relpath": name.removeprefix(f"{path}/")} for name in sorted(files)]
+    return hashlib.md5(json.dumps(listed).encode()).hexdigest() + ".dir"
 
 
 def test_the_metrics_belong_to_the_predictions() -> None:

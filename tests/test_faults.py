@@ -20,11 +20,13 @@ import pytest
 import torch
 from matplotlib.figure import Figure
 
-from cifar10.disk import replacing
-from cifar10.errors import UserError
-from stages.entry import run
-from stages.files import weights_digest, write_figure, write_json
-from stages.lifetime import alone, noted_signals, stop_signals
+from cifar10.core.errors import UserError
+from cifar10.core.files import replacing
+from cifar10.core.lock import hold
+from cifar10.network.model_file import weights_digest
+from stages.support.formats import write_figure, write_json
+from stages.support.start import run_stage
+from stages.support.stop import noted_signals, stop_signals
 from tests.clone import PARAMS, changed
 
 ROOT = Path(__file__).parent.parent
@@ -113,7 +115,7 @@ def test_a_read_only_folder_is_named(
     assert (folder / "x.json").read_text() == '"as before"\n'
     monkeypatch.chdir(folder)
     with read_only(folder), pytest.raises(SystemExit) as stop:
-        run(lambda _: None)
+        run_stage(lambda _: None)
     assert stop.value.code == 1
     line = r"error: \.dvc/tmp/stage\.lock: cannot be written: Permission denied; [\d,.]+ MB free\n"
     assert re.fullmatch(line, capsys.readouterr().err)
@@ -126,7 +128,7 @@ def test_params_that_cannot_be_read(
 
     def error() -> str:
         with pytest.raises(SystemExit) as stop:
-            run(lambda _: None)
+            run_stage(lambda _: None)
         assert stop.value.code == 2
         return capsys.readouterr().err
 
@@ -143,21 +145,21 @@ def test_a_second_writer_is_refused_and_the_first_named(tmp_path: Path, monkeypa
 import sys, time
 sys.path[:0] = [{str(ROOT)!r}, {str(ROOT / "src")!r}]
 from pathlib import Path
-from stages.lifetime import alone
-with alone(Path({str(tmp_path / "lock")!r})):
-    print("at work", flush=True)
+from cifar10.core.lock import hold
+with hold(Path({str(tmp_path / "lock")!r}), "it"):
+    print("running", flush=True)
     time.sleep(100)
 """
-    monkeypatch.setattr("stages.lifetime.PATIENCE", 0.2)
+    monkeypatch.setattr("cifar10.core.lock.PATIENCE", 0.2)
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as first:
         assert first.stdout is not None
-        assert first.stdout.readline() == "at work\n"
+        assert first.stdout.readline() == "running\n"
         with pytest.raises(
-            UserError, match=rf"lock: is already running \(process {first.pid}\); .*: kill {first.pid}$"
+            UserError, match=rf"^a stage is already running \(process {first.pid}\); .*: kill {first.pid}$"
         ):
-            alone(tmp_path / "lock").__enter__()
+            hold(tmp_path / "lock", "a stage").__enter__()
         first.kill()
-    with alone(tmp_path / "lock"):  # the dead hold nothing
+    with hold(tmp_path / "lock", "a stage"):  # the dead hold nothing
         assert (tmp_path / "lock").read_text() == str(os.getpid())
 
 

@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
-from cifar10.params import Params, parse_params
-from stages.identity import digest, not_resumed, remember, training_identity
-from stages.lifetime import alone
+from cifar10.core.lock import hold
+from cifar10.core.params import Params
+from cifar10.core.params_file import parse_params
+from cifar10.training.identity import digest, not_resumed, remember, training_identity
+from stages.support.formats import declared_files
 from tests.clone import Clone, changed
 
 MACHINE = {"device": "cpu", "threads": 1}
@@ -16,7 +18,7 @@ MACHINE = {"device": "cpu", "threads": 1}
 
 def identity(**changes: object) -> dict[str, Any]:
     params: Params = parse_params(changed(Path("params.yaml").read_text(), **changes))
-    return training_identity(params, MACHINE)
+    return training_identity(params, MACHINE, declared_files("train"))
 
 
 @pytest.fixture(autouse=True)
@@ -25,13 +27,20 @@ def _in_the_clone(clone: Clone, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["src/cifar10/training.py", "stages/lifetime.py", "requirements.lock", "metrics/dataset.json", "data/train"]
+    "path",
+    [
+        "src/cifar10/training/loop.py",
+        "src/cifar10/core/lock.py",
+        "stages/support/stop.py",
+        "requirements.lock",
+        "metrics/dataset.json",
+        "data/train/sha256.json",
+    ],
 )
 def test_what_train_depends_on_changes_it(path: str) -> None:
     before = identity()
     assert path in before["files"]
-    file = Path(path, "sha256.json") if path == "data/train" else Path(path)
-    file.write_text(file.read_text() + "\n")
+    Path(path).write_text(Path(path).read_text() + "\n")
     after = identity()
     assert digest(after) != digest(before)
     assert {name for name in before["files"] if before["files"][name] != after["files"][name]} == {path}
@@ -41,9 +50,9 @@ def test_what_train_does_not_depend_on_does_not_change_it() -> None:
     before = digest(identity())
     for path in (
         "stages/evaluate.py",
-        "stages/verify.py",
-        "src/cifar10/scoring.py",
-        "src/cifar10/fetch.py",
+        "tools/verify.py",
+        "src/cifar10/evaluation/calibration.py",
+        "src/cifar10/sources/fetch.py",
         "README.md",
     ):
         assert Path(path).exists()
@@ -58,7 +67,7 @@ def test_parameters_of_the_training_change_it(changes: dict[str, object]) -> Non
 
 def test_the_machine_changes_it() -> None:
     params = parse_params(Path("params.yaml").read_text())
-    assert digest(training_identity(params, MACHINE | {"threads": 2})) != digest(identity())
+    assert digest(training_identity(params, MACHINE | {"threads": 2}, declared_files("train"))) != digest(identity())
 
 
 def test_an_unfinished_training_that_is_not_resumed_is_reported(tmp_path: Path) -> None:
@@ -73,15 +82,15 @@ def test_an_unfinished_training_that_is_not_resumed_is_reported(tmp_path: Path) 
     assert list(not_resumed(here, before)) == []
     unfinished("here", before, Path.touch)  # resumed: nothing to say
     unfinished("lr", identity(lr=0.1), Path.touch)  # another experiment
-    code = unfinished("code", before | {"files": before["files"] | {"src/cifar10/optim.py": "x"}}, Path.touch)
+    code = unfinished("code", before | {"files": before["files"] | {"src/cifar10/training/muon.py": "x"}}, Path.touch)
     machine = unfinished("machine", before | {"machine": MACHINE | {"threads": 2}}, Path.touch)
     (tmp_path / "checkpoints" / "old").mkdir()  # of a version that wrote no identity
     (tmp_path / "checkpoints" / "old" / "000001.pt").touch()
     running = unfinished("running", before | {"machine": {}}, Path.touch)
     unfinished("empty", before | {"machine": {}}, lambda _: None)  # nothing was saved
-    with alone(running / "lock"):
+    with hold(running / "lock", "it"):
         lines = list(not_resumed(here, before))
     assert [line.partition(":")[2].partition(":")[0].strip() for line in lines] == [str(code), str(machine)]
-    assert "is not resumed, as src/cifar10/optim.py changed since" in lines[0]
+    assert "is not resumed, as src/cifar10/training/muon.py changed since" in lines[0]
     assert "is not resumed, as threads changed since" in lines[1]
     assert lines[0].endswith(f"rm -r {code}")

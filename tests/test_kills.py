@@ -22,14 +22,10 @@ import psutil
 import pytest
 import torch._dynamo  # noqa: F401 # the first optimizer imports it, for 4 seconds, in each fork
 
-from stages.compute_stats import compute_stats
-from stages.download import download
-from stages.entry import run as run_stage
-from stages.evaluate import evaluate
-from stages.train import train_stage
+from stages.support.start import run_stage
 from tests.clone import Clone, changed
+from tests.stage_functions import STAGES
 
-STAGES = {"download": download, "compute_stats": compute_stats, "train": train_stage, "evaluate": evaluate}
 WAYS = [  # who is hit, by what; DVC itself ignores Ctrl-C while a stage runs
     ("dvc", SIGKILL),
     ("dvc", SIGTERM),
@@ -56,7 +52,7 @@ def forked(clone: Clone, stage: str, terminal: tuple[int, int] | None = None) ->
         run_stage(STAGES[stage])
 
     process = get_context("fork").Process(target=work)
-    before = signal(SIGINT, SIG_DFL)  # as a stage begins, see stages/__init__.py
+    before = signal(SIGINT, SIG_DFL)  # as a stage begins, see end_with_dvc
     process.start()
     signal(SIGINT, before)
     return process

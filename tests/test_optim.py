@@ -7,9 +7,11 @@ import pytest
 import torch
 from torch import nn
 
-from cifar10.model import Net
-from cifar10.optim import Muon, Schedule, build_optimizers, orthogonalised
-from cifar10.params import Params
+from cifar10.core.params import Params
+from cifar10.network.model import Net
+from cifar10.training.muon import Muon, orthogonalised
+from cifar10.training.optimizers import build_optimizers
+from cifar10.training.schedules import Schedule
 
 
 def with_values(params: Params, **values: Any) -> Params:

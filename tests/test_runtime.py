@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from cifar10.errors import ParamsError
-from cifar10.params import Params
-from cifar10.runtime import set_up
+from cifar10.core.errors import ParamsError
+from cifar10.core.params import Params
+from cifar10.inference.runtime import set_up
 
 
 @pytest.fixture(autouse=True)

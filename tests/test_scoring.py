@@ -2,13 +2,15 @@ import numpy as np
 import pytest
 import torch
 
-from cifar10.mistakes import confident_mistakes
-from cifar10.model import Net
-from cifar10.params import TestTimeAugmentation
-from cifar10.predict import predict, score, views
-from cifar10.runtime import Runtime
-from cifar10.scoring import calibration_error, class_scores
-from cifar10.statistics import Statistics
+from cifar10.core.data import Statistics
+from cifar10.core.params import TestTimeAugmentation
+from cifar10.evaluation.calibration import calibration_error
+from cifar10.evaluation.class_scores import class_scores
+from cifar10.evaluation.mistakes import confident_mistakes
+from cifar10.inference.predict import predict, views
+from cifar10.inference.runtime import Runtime
+from cifar10.inference.score import score
+from cifar10.network.model import Net
 
 
 def test_score_by_hand() -> None:

@@ -128,6 +128,7 @@ class Project:
         return sorted(path.name.removesuffix(".dist-info") for path in self.site.glob("*.dist-info"))
 
 
+EDITABLE = "install -q --no-deps --no-build-isolation --no-index -e ."
 OTHERS = ["numpy-2.4.6", "pip-23.2", "ruamel_yaml-0.19", "uv-0.13.9", "vl_convert-1.9"]
 GPU = sorted([*OTHERS, "nvidia_nccl-2.28", "torch-2.11.0", "torchvision-0.26.0"])
 CPU = sorted([*OTHERS, "torch-2.11.0+cpu", "torchvision-0.26.0+cpu"])
@@ -141,8 +142,8 @@ def project(tmp_path: Path) -> Project:
 def test_installs_the_locks_and_keeps_pip(project: Project) -> None:
     project.setup()
     assert project.installed == GPU
-    (call,) = project.log("pip")  # pip installs uv, by hash, and nothing else
-    assert call == "install -q --require-hashes -r .venv/uv.lock"
+    # pip installs uv, by hash, and the package itself, without a download; nothing else.
+    assert project.log("pip") == ["install -q --require-hashes -r .venv/uv.lock", EDITABLE]
     assert (project.path / ".venv/uv.lock").read_text().startswith("uv==0.13.9 \\\n    --hash=sha256:")
     assert (project.path / ".venv/uv.lock").read_text().count("==") == 1
 
@@ -209,6 +210,7 @@ def test_pip_takes_over_where_uv_fails(project: Project, fault: str) -> None:
         "install --require-hashes -r .venv/pip.lock",
         "list --format=freeze",
         "uninstall -q -y stray-package",
+        EDITABLE,
     ]
     lock = (project.path / ".venv/pip.lock").read_text()
     assert "uv==" not in lock  # it may be what could not be installed

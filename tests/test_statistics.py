@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from cifar10.datasets import read_digits
-from cifar10.statistics import channel_statistics
+from cifar10.channel_statistics import channel_statistics
+from cifar10.sources.datasets import read_digits
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 4096])

@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 import torch
 
-from cifar10.checkpoint import Checkpoints
-from cifar10.errors import StoppedError, UserError
-from cifar10.history import History
-from cifar10.model import Net
-from cifar10.params import Params
-from cifar10.runtime import Runtime
-from cifar10.split import Split
-from cifar10.statistics import Statistics
-from cifar10.training import Training, train
+from cifar10.core.data import Split, Statistics
+from cifar10.core.errors import StoppedError, UserError
+from cifar10.core.params import Params
+from cifar10.inference.runtime import Runtime
+from cifar10.network.model import Net
+from cifar10.training.checkpoints import Checkpoints
+from cifar10.training.history import History
+from cifar10.training.loop import Training, train
+from stages.train import run
 
 STATISTICS = Statistics([0.5, 0.5, 0.5], [0.25, 0.25, 0.25])
 
@@ -90,9 +90,10 @@ def test_infinite_loss_stops_at_its_step(params: Params, split: Split, tmp_path:
     # Weights grow by a factor of 1e6 at every step.
     changes: dict[str, Any] = {"optimizer": "sgd", "lr": 1000.0, "weight_decay": 1000.0, "schedule": "step"}
     training = started(params, split, batch_size=16, **changes)
-    with pytest.raises(UserError, match=r"no longer finite in epoch 1, step 3, at lr 1000; .*--set-param lr=100") as e:
-        train(training, checkpoints)
-    assert e.value.exit_code == 1
+    said = "the loss is no longer finite in epoch 1, step 3, at lr 1000"
+    advice = "nothing was written; try a lower one: dvc exp run --set-param lr=100"
+    with pytest.raises(UserError, match=f"^train: {said}; {advice}$"):
+        run(training, checkpoints)
     assert checkpoints.load() is None  # no state that is not finite is kept
 
 
@@ -104,23 +105,23 @@ def test_weights_that_the_last_step_made_infinite_are_noticed(params: Params, sp
             group["lr"] = 1e39  # infinite in fp32
     with pytest.raises(UserError, match=r"no longer finite in epoch 1, step 1,"):
         train(training)
-    assert training.loss_sum.isfinite()
+    assert training.means.loss_sum.isfinite()
 
 
 def test_averaged_weights_by_hand(params: Params, split: Split, monkeypatch: pytest.MonkeyPatch) -> None:
     training = started(params, split, ema=0.2, dropout=0.0)
     assert training.average
-    update, expected = training.average.update_parameters, dict[str, torch.Tensor]()
-    steps = count(1)
+    update, expected = training.average.update, dict[str, torch.Tensor]()
+    numbers = count(1)
 
-    def noted(model: torch.nn.Module) -> None:
-        update(model)
-        step = next(steps)
-        decay = min(0.2, step / (step + 9))
+    def noted(model: Net, steps: int) -> None:
+        update(model, steps)
+        assert steps == next(numbers)
+        decay = min(0.2, steps / (steps + 9))
         for name, weight in model.named_parameters():
             expected[name] = decay * expected.get(name, weight.detach()) + (1 - decay) * weight.detach()
 
-    monkeypatch.setattr(training.average, "update_parameters", noted)
+    monkeypatch.setattr(training.average, "update", noted)
     train(training)
     for name, weight in training.result.named_parameters():
         torch.testing.assert_close(weight, expected[name])
@@ -177,7 +178,7 @@ def test_stopped_after_any_step_it_resumes_with_the_same_bits(
     for steps in stops:  # of 9: in the middle of an epoch and at its end
         checkpoints = Checkpoints(tmp_path / str(steps), "key")
         asked = iter([0] * (steps - 1))
-        with pytest.raises(StoppedError, match=r"stopped by SIGTERM .* run the same command again to resume") as stop:
+        with pytest.raises(StoppedError, match=r"^stopped by SIGTERM after .*, and saved$") as stop:
             train(started(params, split, epochs=3, **settings), checkpoints, lambda: next(asked, SIGTERM))  # noqa: B023
         assert stop.value.exit_code == 143
         # Another initialisation and two workers: nothing of them may show.

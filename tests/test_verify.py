@@ -14,8 +14,8 @@ import psutil
 import pytest
 from ruamel.yaml import YAML
 
-from stages.verify import end
 from tests.clone import Clone
+from tools.verify import end
 
 ROOT = Path(__file__).parent.parent
 LOCK = "stages: {make: {outs: [{path: out.txt, md5: abc}, {path: metrics/run.json, md5: def}]}}\n"
@@ -41,7 +41,7 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def start(repository: Path, repro: str, status: str = "echo '{}'") -> "subprocess.Popen[str]":
-    """`python -m stages.verify` with a `dvc` beside python that runs these lines of shell; TMPDIR is .../temporary."""
+    """`python -m tools.verify` with a `dvc` beside python that runs these lines of shell; TMPDIR is .../temporary."""
     venv = repository.parent / "venv"
     (venv / "bin").mkdir(parents=True)
     (venv / "bin/python").symlink_to(Path(sys.executable).resolve())
@@ -56,7 +56,7 @@ def start(repository: Path, repro: str, status: str = "echo '{}'") -> "subproces
     environment |= {"PYTHONPATH": str(ROOT), "TMPDIR": str(temporary)}
     environment |= {"GIT_CEILING_DIRECTORIES": str(repository.parent), "GIT_CONFIG_GLOBAL": os.devnull}
     return subprocess.Popen(
-        [venv / "bin/python", "-m", "stages.verify"],
+        [venv / "bin/python", "-m", "tools.verify"],
         cwd=repository,
         env=environment,
         text=True,
@@ -70,7 +70,7 @@ def test_what_matches_and_what_does_not(clone: Clone) -> None:
     lock.write_text(re.sub(r"(path: plots/lr.csv\n +hash: md5\n +md5: )\w{32}", rf"\g<1>{'a' * 32}", lock.read_text()))
     run_json = clone.path / "metrics/run.json"
     run_json.write_text(run_json.read_text().replace('"precision": "', '"precision": "not '))
-    output = clone.run("python", "-m", "stages.verify", code=1)
+    output = clone.run("python", "-m", "tools.verify", code=1)
     lines = dict(line.split()[::-1] for line in output.splitlines() if line.startswith(("same", "DIFFERENT")))
     stages = YAML(typ="safe", pure=True).load(lock.read_text())["stages"].values()
     expected = {out["path"]: "same" for stage in stages for out in stage["outs"]} | {"plots/lr.csv": "DIFFERENT"}
@@ -83,7 +83,7 @@ def test_a_lock_of_other_parameters_or_code_is_found_before_running(clone: Clone
     params, train = clone.path / "params.yaml", clone.path / "stages/train.py"
     params.write_text(re.sub(r"(?m)^lr: \S+", "lr: 0.3", params.read_text()))
     train.write_text(train.read_text() + "# changed\n")
-    output = clone.run("python", "-m", "stages.verify", code=1)
+    output = clone.run("python", "-m", "tools.verify", code=1)
     message = "error: verify: dvc.lock is outdated: train: stages/train.py, lr changed; dvc repro, then make verify\n"
     assert output == message
 

@@ -1,1 +1,1 @@
-"""The library behind the stages: arrays, models and parameters in, results out. It knows no file names."""
+"""The library behind the stages. Each folder is what certain stages depend on, as dvc.yaml says."""

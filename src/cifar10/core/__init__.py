@@ -1,0 +1,1 @@
+"""What every stage uses: parameters, errors, the form of the data, files."""

@@ -1,0 +1,67 @@
+"""Write files so that each is complete or as before, whatever happens meanwhile; and digests of files."""
+
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+from cifar10.core.errors import UserError
+
+
+@contextmanager
+def replacing(target: Path, size: int) -> Iterator[IO[bytes]]:
+    """A file to write `size` bytes to; at the end it replaces `target`, and is safely on the disk.
+
+    UserError where that fails: what was needed, what is free.
+    """
+    aside = target.with_name(target.name + ".tmp")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with aside.open("wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(target)
+        _sync_folder(target.parent)
+    except OSError as error:
+        raise UserError(
+            f"{target}: cannot be written: {error.strerror}; {_megabytes(size)} needed, {free_space(target)} free; "
+            "what was there before is intact"
+        ) from None
+    finally:
+        if aside.exists():
+            aside.unlink()
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    with replacing(path, len(data)) as file:
+        file.write(data)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Write the new name to the disk as well; some network file systems refuse, but the file is already in place."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def free_space(path: Path) -> str:
+    """Free space where `path` is, or would be."""
+    folder = next(parent for parent in [path, *path.absolute().parents] if parent.is_dir())
+    return _megabytes(shutil.disk_usage(folder).free)
+
+
+def file_digest(path: Path) -> str:
+    """sha256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:,.1f} MB"

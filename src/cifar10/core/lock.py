@@ -1,0 +1,46 @@
+"""Locks between processes: one stage at a time in a workspace, one process for a training."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from cifar10.core.errors import UserError
+from cifar10.core.files import free_space
+
+PATIENCE = 10.0  # seconds, for a process that is just ending
+
+
+@contextmanager
+def hold(lock: Path, what: str) -> Iterator[None]:
+    """Hold `lock`, which the system releases when this process dies.
+
+    Where another process holds it, UserError says that `what` is already running, and in which process.
+    """
+    guard = FileLock(lock, timeout=PATIENCE)
+    try:
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        guard.acquire()
+        lock.write_text(str(os.getpid()))
+    except Timeout:
+        holder = lock.read_text()
+        raise UserError(
+            f"{what} is already running (process {holder}); wait for it or stop it: kill {holder}"
+        ) from None
+    except OSError as error:
+        raise UserError(f"{lock}: cannot be written: {error.strerror}; {free_space(lock)} free") from None
+    try:
+        yield
+    finally:
+        guard.release()
+
+
+def is_held(lock: Path) -> bool:
+    """Whether a living process holds `lock`."""
+    try:
+        with FileLock(lock, timeout=0):
+            return False
+    except Timeout:
+        return True

@@ -1,0 +1,170 @@
+"""The schema of params.yaml: type, range and meaning of every key."""
+
+import math
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+
+def _auto_or_count(value: Any, least: int) -> Any:
+    if value == "auto" or (type(value) is int and least <= value <= 256):
+        return value
+    raise ValueError(f"must be auto or a whole number from {least} to 256")
+
+
+TRAINING_IMAGES = {"cifar10": 50_000, "digits": 1437}
+Execution = Literal["dense", "lattice"]
+TestTimeAugmentation = Literal["none", "flip", "flip+shift"]
+Probability = Annotated[float, Field(ge=0, le=1)]
+PositiveInt = Annotated[int, Field(ge=1, le=10_000_000)]
+Shrink = Annotated[float, Field(gt=0, lt=1)]
+AutoOrPositive = Annotated[int | Literal["auto"], BeforeValidator(lambda v: _auto_or_count(v, 1))]
+AutoOrCount = Annotated[int | Literal["auto"], BeforeValidator(lambda v: _auto_or_count(v, 0))]
+
+
+class Strict(BaseModel):
+    """No coercion, no unknown keys, no NaN or infinity, no changes after reading. The line below a key describes it."""
+
+    model_config = ConfigDict(
+        strict=True, extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
+
+
+class Muon(Strict):
+    """Muon for the dense 3x3 convolutions except the first, sgd for the other parameters"""
+
+    lr_ratio: Annotated[float, Field(gt=0, le=1000)]
+    """Muon's learning rate is lr * lr_ratio; weights are kept at norm sqrt(outputs)"""
+    momentum: Annotated[float, Field(ge=0, lt=1)]
+    """Nesterov momentum"""
+
+
+class Step(Strict):
+    """torch.optim.lr_scheduler.StepLR"""
+
+    step_size: PositiveInt
+    """epochs between two drops"""
+    gamma: Shrink
+    """factor of each drop"""
+
+
+class OneCycle(Strict):
+    """torch.optim.lr_scheduler.OneCycleLR, cosine, updated every step"""
+
+    pct_start: Shrink
+    """fraction of the run in which lr rises"""
+    div_factor: Annotated[float, Field(ge=1, le=1e9)]
+    """lr starts at lr / div_factor"""
+    final_div_factor: Annotated[float, Field(ge=1, le=1e9)]
+    """and ends at lr / div_factor / final_div_factor"""
+
+
+class Plateau(Strict):
+    """torch.optim.lr_scheduler.ReduceLROnPlateau on the validation loss"""
+
+    factor: Shrink
+    """factor of each drop"""
+    patience: Annotated[int, Field(ge=0, le=10_000)]
+    """epochs without improvement before a drop"""
+
+
+class Augmentation(Strict):
+    """random changes to each training image, drawn again in every epoch"""
+
+    flip_p: Probability
+    """probability of a horizontal flip"""
+    affine_p: Probability
+    """probability of one random shift, scale and rotation, border reflected"""
+    shift: Annotated[float, Field(ge=0, lt=1)]
+    """largest shift, fraction of the image side, rounded to whole pixels"""
+    scale: Annotated[float, Field(ge=0, lt=1)]
+    """largest change of size, fraction"""
+    rotate: Annotated[float, Field(ge=0, le=180)]
+    """largest rotation, degrees"""
+    hole_p: Probability
+    """probability of one square hole, filled with the dataset mean"""
+    hole_size: Annotated[int, Field(ge=1, le=32)]
+    """side of the hole, pixels"""
+
+
+class Params(Strict):
+    dataset: Literal["cifar10", "digits"]
+    """cifar10 (170 MB) | digits (embedded in scikit-learn, no download)"""
+    validation_size: Annotated[int, Field(ge=0, lt=50_000)]
+    """training images held out for validation, stratified by class; 0 trains on all"""
+    seed: Annotated[int, Field(ge=0, lt=2**32)]
+    """of all random numbers"""
+    execution: Execution
+    """lattice | dense: the same function; lattice does not compute what never reaches the output"""
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+    """probability, after every BatchNorm + ReLU"""
+    epochs: Annotated[int, Field(ge=1, le=10_000)]
+    """passes over the training images"""
+    batch_size: Annotated[int, Field(ge=2, le=50_000)]
+    """images per step"""
+    ema: Annotated[float, Field(ge=0, lt=1)]
+    """decay of the weight average, which is saved as the model; 0 = off"""
+    optimizer: Literal["sgd", "adam", "adamw", "muon"]
+    """sgd | adam | adamw | muon (settings: the group below)"""
+    lr: Annotated[float, Field(gt=0, le=1000)]
+    """learning rate: the peak for onecycle, the first one for step and plateau; Muon's is lr * lr_ratio"""
+    momentum: Annotated[float, Field(ge=0, lt=1)]
+    """of sgd, also for the parameters that Muon does not train"""
+    nesterov: bool
+    """of sgd, also for the parameters that Muon does not train"""
+    weight_decay: Annotated[float, Field(ge=0, le=1000)]
+    """L2 penalty (adamw: decoupled), not on BatchNorm, nor on the weights that Muon trains"""
+    muon: Muon
+    schedule: Literal["step", "onecycle", "plateau"]
+    """step | onecycle | plateau (settings: the group of that name)"""
+    step: Step
+    onecycle: OneCycle
+    plateau: Plateau
+    augmentation: Augmentation
+    tta: TestTimeAugmentation
+    """none | flip | flip+shift: views of a test image that are averaged for tta_accuracy, a metric beside accuracy"""
+    device: Literal["auto", "cpu", "cuda"]
+    """auto | cpu | cuda"""
+    augment_with: Literal["albumentations", "fused", "device"]
+    """albumentations (image by image) | fused (the same pixels, faster) | device (for GPUs; the same to rounding)"""
+    precision: Literal["auto", "bf16", "fp32"]
+    """auto (bf16 where it is faster: AVX512-BF16, CUDA) | bf16 | fp32"""
+    threads: AutoOrPositive
+    """auto (one per physical core) | n: PyTorch's CPU threads"""
+    workers: AutoOrCount
+    """auto | n: processes that augment ahead; changes the speed, never the result"""
+
+    @model_validator(mode="after")
+    def _combinations(self) -> "Params":
+        faults = []
+        images = TRAINING_IMAGES[self.dataset]
+        if self.validation_size and not 10 <= self.validation_size <= images - 10:
+            faults.append(
+                f"validation_size: must be 0, or from 10 to {images - 10} for {self.dataset}, so that every class has "
+                f"images in both parts (got {self.validation_size})"
+            )
+        elif self.batch_size > images - self.validation_size:
+            faults.append(
+                f"batch_size: must be <= {images - self.validation_size}, the training images of {self.dataset} that "
+                f"validation_size leaves (got {self.batch_size})"
+            )
+        else:
+            steps = self.epochs * math.ceil((images - self.validation_size) / self.batch_size)
+            if self.schedule == "onecycle" and self.onecycle.pct_start * steps <= 1:
+                faults.append(
+                    f"onecycle.pct_start: must be > {1 / steps:g}, so that the warm-up of a run of {steps} steps has "
+                    f"more than one (got {self.onecycle.pct_start})"
+                )
+        if self.schedule == "plateau" and self.validation_size == 0:
+            faults.append("schedule: plateau watches the validation loss, so validation_size must be > 0 (got 0)")
+        if self.optimizer in ("sgd", "muon") and self.nesterov and self.momentum == 0:
+            faults.append("nesterov: true needs momentum > 0 (got 0)")
+        if faults:
+            raise ValueError("\n".join(faults))
+        return self
+
+
+# How a machine does the work; not saved in the model.
+MACHINE = {"device", "augment_with", "precision", "threads", "workers"}
+EVALUATION = {"tta"}  # what training does not depend on either
+SPEED = {"workers"}  # what changes no byte, so no stage depends on it

@@ -1,0 +1,69 @@
+"""Logits of images, as they are or averaged over several views."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cifar10.core.data import Statistics
+from cifar10.core.params import TestTimeAugmentation
+from cifar10.inference.runtime import Runtime
+from cifar10.network.folding import folded
+from cifar10.network.model import Net
+
+
+class Normalise:
+    """Map uint8 images (N, 32, 32, 3) to float (N, 3, 32, 32) in channels_last, each channel (x / 255 - mean) / std."""
+
+    def __init__(self, statistics: Statistics, device: torch.device) -> None:
+        self.mean, self.std = (255 * torch.tensor(values, device=device).view(3, 1, 1) for values in statistics)
+
+    def __call__(self, images: Tensor) -> Tensor:
+        return images.permute(0, 3, 1, 2).float().sub_(self.mean).div_(self.std)
+
+
+class Logits(NamedTuple):
+    plain: Tensor  # (N, 10): of each image as it is
+    averaged: Tensor  # (N, 10): mean over the views of each image
+
+
+def predict(
+    model: Net, images: NDArray[np.uint8], statistics: Statistics, runtime: Runtime, tta: TestTimeAugmentation = "none"
+) -> Logits:
+    """Map uint8 images (N, 32, 32, 3) to float32 logits on the CPU, by `model` as it is in evaluation mode."""
+    model, parts = folded(model), []
+    with torch.inference_mode(), runtime.autocast():
+        for batch in normalised(images, statistics, runtime):
+            weights, logits = zip(*((w, model(view).float()) for w, view in views(batch, tta)), strict=True)
+            averaged = sum(w * each for w, each in zip(weights, logits, strict=True))
+            parts.append(Logits(logits[0].cpu(), averaged.cpu()))
+    return Logits(*(torch.cat(each) for each in zip(*parts, strict=True)))
+
+
+def views(images: Tensor, tta: TestTimeAugmentation) -> Iterator[tuple[float, Tensor]]:
+    """Weight and images (N, C, H, W) of each view: first as they are, then mirrored, and both moved by a pixel.
+
+    As in cifar10-airbench; the border is reflected.
+    """
+    if tta == "none":
+        yield 1.0, images
+        return
+    side = images.shape[-1]
+    padded = F.pad(images, (1, 1, 1, 1), mode="reflect")
+    for start, weight in ((1, 1.0),) if tta == "flip" else ((1, 0.5), (0, 0.25), (2, 0.25)):
+        view = padded[..., start : start + side, start : start + side]
+        yield weight / 2, view
+        yield weight / 2, view.flip(-1)
+
+
+def normalised(
+    images: NDArray[np.uint8], statistics: Statistics, runtime: Runtime, batch_size: int = 500
+) -> Iterator[Tensor]:
+    """Batches of uint8 images (N, 32, 32, 3), normalised, on the device."""
+    normalise = Normalise(statistics, runtime.device)
+    for start in range(0, len(images), batch_size):
+        yield normalise(torch.from_numpy(np.array(images[start : start + batch_size])).to(runtime.device))

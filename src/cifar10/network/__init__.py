@@ -1,0 +1,1 @@
+"""The network, its evaluation form and its file; train and evaluate depend on it."""

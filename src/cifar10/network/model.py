@@ -1,0 +1,94 @@
+"""The network: 189,376 parameters, receptive field 115, two executions of one function.
+
+A stride-2, dilation-2 convolution reads only one parity of rows and columns, so three quarters of the positions of
+several layers never reach the logits. `dense` is the readable specification; `lattice` computes the live positions
+only, with the same weights. In evaluation the two agree to rounding; in training they differ in that BatchNorm's
+batch statistics are taken over the live positions.
+"""
+
+from collections import OrderedDict
+from typing import Literal, NamedTuple
+
+from torch import Tensor, nn
+
+from cifar10.core.params import Execution
+
+
+class Geometry(NamedTuple):
+    """Stride, dilation and padding of a 3x3 convolution: `before` is left and top, `after` right and bottom."""
+
+    stride: int = 1
+    dilation: int = 1
+    before: int = 1
+    after: int = 1
+
+
+class Layer(NamedTuple):
+    name: str
+    kind: Literal["conv", "transition", "separable"]
+    inputs: int
+    outputs: int
+    dense: Geometry = Geometry()
+    lattice: Geometry = Geometry()
+
+
+TRANSITION = Geometry(stride=2, dilation=2, before=2, after=2)
+LAYERS = (  #                                                                    output size: dense  lattice
+    Layer("conv1", "conv", 3, 16),  # .                                                          32       32
+    Layer("conv2", "conv", 16, 32),  # .                                                         32       32
+    Layer("conv3", "conv", 32, 64, Geometry(), Geometry(stride=2)),  # .                         32       16
+    Layer("transition1", "transition", 64, 32, TRANSITION, Geometry(stride=2)),  # .             16        8
+    Layer("conv4", "conv", 32, 64, Geometry(dilation=2), Geometry(before=0)),  # .               14        7
+    Layer("conv5", "conv", 64, 128, Geometry(dilation=2), Geometry(after=0)),  # .               12        6
+    Layer("transition2", "transition", 128, 16, TRANSITION, Geometry()),  # .                     6        6
+    Layer("conv6", "conv", 16, 32),  # .                                                          6        6
+    Layer("conv7", "conv", 32, 64, Geometry(), Geometry(stride=2)),  # .                          6        3
+    Layer("transition3", "transition", 64, 16, TRANSITION, Geometry()),  # .                      3        3
+    Layer("conv8", "separable", 16, 32),  # .                                                     3        3
+    Layer("conv9", "separable", 32, 64),  # .                                                     3        3
+)
+
+
+class Net(nn.Module):
+    """Map normalised images (N, 3, 32, 32) to class logits (N, 10)."""
+
+    def __init__(self, execution: Execution, dropout: float) -> None:
+        super().__init__()
+        self.features = nn.Sequential(
+            OrderedDict((layer.name, _build(layer, getattr(layer, execution), dropout)) for layer in LAYERS)
+        )
+        self.pool = nn.AvgPool2d(3)  # all positions of the 3x3 map
+        self.head = nn.Conv2d(64, 10, kernel_size=1, bias=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        if images.shape[1:] != (3, 32, 32):
+            raise ValueError(f"images must be (N, 3, 32, 32), got {tuple(images.shape)}")
+        logits: Tensor = self.head(self.pool(self.features(images)))
+        return logits.flatten(1)
+
+
+def _build(layer: Layer, geometry: Geometry, dropout: float) -> nn.Sequential:
+    """One row of the table. Names, not positions, key the weights, so both executions share one state dict."""
+    stride, dilation, before, after = geometry
+    modules: OrderedDict[str, nn.Module] = OrderedDict()
+    if before != after:
+        modules["pad"] = nn.ZeroPad2d((before, after, before, after))
+    separable = layer.kind == "separable"
+    modules["depthwise" if separable else "conv"] = nn.Conv2d(
+        layer.inputs,
+        layer.inputs if separable else layer.outputs,
+        kernel_size=3,
+        stride=stride,
+        dilation=dilation,
+        padding=before if before == after else 0,
+        groups=layer.inputs if separable else 1,
+        bias=False,
+    )
+    if separable:
+        modules["pointwise"] = nn.Conv2d(layer.inputs, layer.outputs, kernel_size=1, bias=False)
+    if layer.kind != "transition":
+        modules["bn"] = nn.BatchNorm2d(layer.outputs)
+        modules["relu"] = nn.ReLU(inplace=True)
+        if dropout > 0:
+            modules["dropout"] = nn.Dropout(dropout)
+    return nn.Sequential(modules)

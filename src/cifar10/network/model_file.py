@@ -1,0 +1,56 @@
+"""A trained network as a file: its weights, the class names, and the statistics that its images are normalised by."""
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+from cifar10.core.data import Statistics
+from cifar10.core.files import write_atomically
+from cifar10.core.params import Execution
+from cifar10.network.model import Net
+
+
+class TrainedModel(NamedTuple):
+    network: Net  # normalised images (N, 3, 32, 32) to logits (N, 10); in evaluation mode, on the CPU
+    classes: list[str]
+    statistics: Statistics
+
+
+def save_model(
+    path: Path, network: Net, classes: Sequence[str], statistics: Statistics, params: Mapping[str, Any]
+) -> None:
+    """Write the weights; the metadata hold the rest, and the weights' sha256."""
+    weights = {name: tensor.cpu().contiguous() for name, tensor in network.state_dict().items()}
+    # One entry, because safetensors writes several in a random order.
+    about = {"classes": classes, **statistics._asdict(), "params": params, "sha256": weights_digest(weights)}
+    write_atomically(path, save(weights, {"cifar10": json.dumps(about)}))
+
+
+def load_model(path: str | Path, execution: Execution = "lattice") -> TrainedModel:
+    """Read what `save_model` wrote; ValueError where the file is damaged."""
+    try:
+        with safe_open(path, "pt") as file:
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 # no mapping
+            about = json.loads((file.metadata() or {}).get("cifar10", "{}"))
+    except SafetensorError as error:
+        raise ValueError(error) from None
+    if weights_digest(weights) != about.get("sha256"):
+        raise ValueError("the weights are damaged: their sha256 differs from the one in the file's metadata")
+    network = Net(execution, dropout=0.0)
+    network.load_state_dict(weights)
+    return TrainedModel(network.eval(), about["classes"], Statistics(about["mean"], about["std"]))
+
+
+def weights_digest(weights: Mapping[str, Tensor]) -> str:
+    """sha256 of the tensors' names, types, shapes and bytes, whatever a file of them looks like."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(weights.items()):
+        array = tensor.cpu().contiguous().numpy()
+        digest.update(f"{name} {array.dtype} {array.shape}\n".encode() + array.tobytes())
+    return digest.hexdigest()

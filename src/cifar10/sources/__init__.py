@@ -1,0 +1,1 @@
+"""Where the data come from; download depends on it."""

@@ -1,0 +1,1 @@
+"""From training images to a trained network; train depends on it."""

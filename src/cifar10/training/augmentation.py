@@ -1,0 +1,72 @@
+"""The training augmentation: a list of albumentations transforms, applied image by image.
+
+To try another transform, add it to the list in `composed` and train with `augment_with: albumentations`. The two faster
+forms in fused.py know these three transforms only; a test compares them with this one.
+"""
+
+import os
+import random
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # importing it looks for a newer version on the network
+
+import albumentations as A
+import cv2
+
+from cifar10.core.params import Augmentation
+
+cv2.setNumThreads(0)  # a 32x32 image is too small for a thread pool
+
+SIDE = 32
+
+
+def composed(a: Augmentation, mean: Sequence[float]) -> A.Compose:
+    """The three transforms for one uint8 image (32, 32, 3); `mean` (0...1), per channel, fills the hole."""
+    # In whole pixels, the largest included: Affine would truncate a fraction, and never draw the largest shift.
+    shift = round(SIDE * a.shift)
+    return A.Compose(
+        [
+            A.HorizontalFlip(p=a.flip_p),
+            A.Affine(
+                translate_px=(-shift, shift),
+                scale=(1 - a.scale, 1 + a.scale),
+                keep_ratio=True,
+                rotate=(-a.rotate, a.rotate),
+                border_mode=cv2.BORDER_REFLECT_101,
+                p=a.affine_p,
+            ),
+            A.CoarseDropout(
+                num_holes_range=(1, 1),
+                hole_height_range=(a.hole_size, a.hole_size),
+                hole_width_range=(a.hole_size, a.hole_size),
+                fill=fill_value(mean),
+                p=a.hole_p,
+            ),
+        ],
+        strict=True,  # an argument that albumentations does not know is an error
+    )
+
+
+def fill_value(mean: Sequence[float]) -> tuple[int, ...]:
+    """The mean (0...1) as grey levels 0...255, which is what CoarseDropout takes; 0.5 would paint black."""
+    return tuple(round(255 * channel) for channel in mean)
+
+
+def generators(entropy: Sequence[int]) -> tuple[np.random.Generator, random.Random]:
+    """The two generators that albumentations draws from, both derived from `entropy`."""
+    numbers, integers = np.random.SeedSequence(entropy).spawn(2)
+    return np.random.default_rng(numbers), random.Random(int(integers.generate_state(1, np.uint64)[0]))
+
+
+class Composed:
+    """Map uint8 images (N, 32, 32, 3) to augmented ones, image by image; all draws derive from `entropy` alone."""
+
+    def __init__(self, a: Augmentation, mean: Sequence[float]) -> None:
+        self.transform = composed(a, mean)
+
+    def __call__(self, images: NDArray[np.uint8], entropy: Sequence[int]) -> NDArray[np.uint8]:
+        self.transform.set_random_state(*generators(entropy))
+        return np.stack([self.transform(image=image)["image"] for image in images])

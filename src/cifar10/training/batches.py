@@ -1,0 +1,117 @@
+"""From arrays to batches: the validation split, the order of the images, augmented batches."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.model_selection import train_test_split
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from cifar10.core.data import Split, Statistics
+from cifar10.core.params import Augmentation, Params
+from cifar10.training.augmentation import Composed, fill_value
+from cifar10.training.fused import Fused, draw, on_device
+
+Key = tuple[list[int], NDArray[np.int64]]  # (entropy of a step's random numbers, indices of its images)
+
+# A third word for each use of (seed, epoch); none is 0, as the seeds [a, b] and [a, b, 0] are the same.
+ORDER, DROPOUT, SAMPLES, AVERAGE, FIRST_STEP = 1, 2, 3, 4, 5
+
+
+def hold_out(split: Split, validation_size: int, seed: int) -> tuple[Split, Split]:
+    """Split N images into N - `validation_size` for training and the rest for validation, stratified by class."""
+    if validation_size == 0:
+        return split, Split(split.images[:0], split.labels[:0])
+    indices = np.arange(len(split.labels))
+    train, validation = train_test_split(indices, test_size=validation_size, stratify=split.labels, random_state=seed)
+    return tuple(Split(split.images[i], split.labels[i]) for i in (np.sort(train), np.sort(validation)))  # type: ignore[return-value]
+
+
+class Order(Sampler[Key]):
+    """One epoch's steps over `images` images, in an order drawn from (seed, epoch); set `epoch` before iterating.
+
+    The steps before `first_step` are left out, the last one holds what is left. Persistent workers follow the epoch,
+    because they are sent the keys.
+    """
+
+    def __init__(self, images: int, batch_size: int, seed: int) -> None:
+        self.images, self.batch_size, self.seed = images, batch_size, seed
+        self.epoch, self.first_step = 0, 0
+
+    def __iter__(self) -> Iterator[Key]:
+        order = np.random.default_rng([self.seed, self.epoch, ORDER]).permutation(self.images)
+        for step in range(self.first_step, len(self)):
+            indices = order[step * self.batch_size : (step + 1) * self.batch_size]
+            yield [self.seed, self.epoch, FIRST_STEP + step], indices
+
+    def __len__(self) -> int:
+        return -(-self.images // self.batch_size)
+
+
+class AugmentedBatches(Dataset[tuple[NDArray[np.uint8], NDArray[np.int64]]]):
+    """Batch (entropy, indices): uint8 images (B, 32, 32, 3) and int64 labels (B,).
+
+    Its draws derive from its key alone, so whichever worker makes it, and whenever, it is the same batch.
+    """
+
+    def __init__(self, split: Split, augment: Callable[[NDArray[np.uint8], Sequence[int]], NDArray[np.uint8]]) -> None:
+        self.split, self.augment = split, augment
+
+    def __getitem__(self, key: Key) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+        entropy, indices = key
+        return self.augment(self.split.images[indices], entropy), self.split.labels[indices].astype(np.int64)
+
+
+class DeviceBatches(Dataset[tuple[Tensor, Tensor]]):
+    """The batches of AugmentedBatches, to rounding, from images that are kept on the device."""
+
+    def __init__(self, split: Split, a: Augmentation, mean: Sequence[float], device: torch.device) -> None:
+        self.images, self.labels = (torch.from_numpy(np.array(array)).to(device) for array in split)
+        self.augmentation, self.fill = a, torch.tensor(fill_value(mean), dtype=torch.uint8, device=device)
+
+    def __getitem__(self, key: Key) -> tuple[Tensor, Tensor]:
+        entropy, indices = key
+        draws = draw(self.augmentation, len(indices), entropy)
+        chosen = torch.from_numpy(indices).to(self.images.device)
+        images = on_device(self.images[chosen], draws, self.augmentation.hole_size, self.fill)
+        return images, self.labels[chosen].long()
+
+
+def augmenter(params: Params, statistics: Statistics) -> Composed | Fused:
+    """The augmentation on the CPU, which also draws the sheet of samples where a GPU augments."""
+    form = Composed if params.augment_with == "albumentations" else Fused
+    return form(params.augmentation, statistics.mean)
+
+
+def batch_loader(
+    split: Split, statistics: Statistics, params: Params, device: torch.device
+) -> tuple[DataLoader[tuple[Tensor, Tensor]], Order]:
+    """A loader of whole batches, made ahead by worker processes or on the device, and the order that it follows."""
+    order = Order(len(split.labels), params.batch_size, params.seed)
+    # auto: a batch takes 1 to 3 ms, so on few cores a worker gains less than the core that it takes from the training.
+    workers = min(4, torch.get_num_threads() // 4) if params.workers == "auto" else params.workers
+    batches: Dataset[Any]
+    if params.augment_with == "device":
+        batches, workers = DeviceBatches(split, params.augmentation, statistics.mean, device), 0
+    else:
+        batches = AugmentedBatches(split, augmenter(params, statistics))
+    loader: DataLoader[Any] = DataLoader(
+        batches,
+        batch_size=None,  # a key is a batch already
+        sampler=order,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        prefetch_factor=4 if workers else None,
+        worker_init_fn=_leave_process_group,
+        generator=torch.Generator(),  # otherwise it draws from the global generator, which dropout uses
+    )
+    return loader, order
+
+
+def _leave_process_group(_: int) -> None:
+    """Otherwise a signal to the whole group (Ctrl-C, kill) would end the workers before the training saves."""
+    os.setpgrp()

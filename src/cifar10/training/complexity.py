@@ -1,0 +1,32 @@
+"""Size, cost and receptive field of a network, computed from its modules."""
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+
+def count_parameters(model: nn.Module) -> int:
+    """Trainable parameters, BatchNorm's scale and shift included."""
+    return sum(p.numel() for p in model.parameters() if p.requires_grad)
+
+
+def receptive_field(model: nn.Module) -> int:
+    """Side, in pixels, of the square of input that reaches one output of a chain of convolutions and poolings."""
+    size, jump = 1, 1  # jump: distance, in input pixels, between two neighbouring positions of the current map
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            size += (module.kernel_size[0] - 1) * module.dilation[0] * jump
+            jump *= module.stride[0]
+        elif isinstance(module, nn.AvgPool2d):
+            size += (int(module.kernel_size) - 1) * jump  # type: ignore[arg-type]
+            jump *= int(module.stride)  # type: ignore[arg-type]
+    return size
+
+
+def multiply_adds(model: nn.Module, image_size: int = 32) -> int:
+    """Multiply-adds of the convolutions for one image (3, image_size, image_size), padding counted."""
+    device, training = next(model.parameters()).device, model.training
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model.eval()(torch.zeros(1, 3, image_size, image_size, device=device))
+    model.train(training)
+    return int(counter.get_total_flops()) // 2  # a multiply-add is two operations there

@@ -1,0 +1,104 @@
+"""The augmentation of augmentation.py, faster: on the CPU with the same pixels, on a GPU the same to rounding.
+
+All random numbers of a batch are drawn first, by the same calls in the same order as albumentations 2.0.8 makes them.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from cifar10.core.params import Augmentation
+from cifar10.training.augmentation import SIDE, fill_value, generators
+
+CENTRE = (SIDE - 1) / 2
+
+
+class Draws(NamedTuple):
+    """What happens to each of N images."""
+
+    flips: NDArray[np.bool_]  # (N,)
+    moves: NDArray[np.bool_]  # (N,): whether the matrix is not the identity
+    matrices: NDArray[np.float64]  # (N, 2, 3): where pixel (x, y, 1) of the flipped image goes
+    corners: NDArray[np.int64]  # (N, 2): row and column where the hole starts; SIDE, outside, where there is none
+
+
+def draw(a: Augmentation, count: int, entropy: Sequence[int]) -> Draws:
+    """Draw what `composed` would for `count` images, one after the other: the same calls of the same generators."""
+    numpy_generator, py_random = generators(entropy)
+    chance, uniform, randint = py_random.random, py_random.uniform, py_random.randint
+    integers = numpy_generator.integers
+    shift, places = round(SIDE * a.shift), SIDE - a.hole_size + 1
+    flips, moves = list[bool](), list[bool]()
+    affine, corners = list[tuple[float, ...]](), list[tuple[int, int]]()
+
+    def happens(p: float) -> bool:
+        return p >= 1 or (p > 0 and chance() < p)
+
+    for _ in range(count):
+        chance()  # Compose has a probability of its own, 1
+        flips.append(happens(a.flip_p))
+        moves.append(happens(a.affine_p))
+        if moves[-1]:
+            x, y = randint(-shift, shift), randint(-shift, shift)
+            uniform(0, 0), uniform(0, 0)  # shear in x and y
+            scale, _ = uniform(1 - a.scale, 1 + a.scale), uniform(1 - a.scale, 1 + a.scale)  # keep_ratio: x for y too
+            affine.append((x, y, scale, uniform(-a.rotate, a.rotate)))
+        else:
+            affine.append((0, 0, 1.0, 0.0))
+        if happens(a.hole_p):
+            randint(1, 1)  # how many holes
+            corners.append((int(integers(0, places)), int(integers(0, places))))
+            integers(0, 2**32 - 1)  # a seed, for fills that are random
+        else:
+            corners.append((SIDE, SIDE))
+    x, y, scale, angle = np.array(affine).T
+    radians = np.deg2rad(angle % 360)
+    sine, cosine = scale * np.sin(radians), scale * np.cos(radians)
+    linear = np.stack([cosine, sine, -sine, cosine], axis=1).reshape(count, 2, 2)
+    offset = CENTRE + np.stack([x, y], axis=1) - linear.sum(axis=2) * CENTRE  # rotated about the image's centre
+    matrices = np.concatenate([linear, offset[..., None]], axis=2)
+    return Draws(np.array(flips), np.array(moves), matrices, np.array(corners))
+
+
+class Fused:
+    """Map uint8 images (N, 32, 32, 3) to the same augmented ones as Composed, about ten times faster."""
+
+    def __init__(self, a: Augmentation, mean: Sequence[float]) -> None:
+        self.augmentation, self.fill = a, np.array(fill_value(mean), np.uint8)
+
+    def __call__(self, images: NDArray[np.uint8], entropy: Sequence[int]) -> NDArray[np.uint8]:
+        flips, moves, matrices, corners = draw(self.augmentation, len(images), entropy)
+        result, size = images.copy(), self.augmentation.hole_size
+        for i in np.flatnonzero(flips):
+            cv2.flip(images[i], 1, result[i])
+        for i in np.flatnonzero(moves):
+            source = result[i].copy()
+            cv2.warpAffine(source, matrices[i], (SIDE, SIDE), result[i], cv2.INTER_LINEAR, cv2.BORDER_REFLECT_101)
+        for image, (row, column) in zip(result, corners.tolist(), strict=True):
+            image[row : row + size, column : column + size] = self.fill
+        return result
+
+
+def on_device(images: Tensor, draws: Draws, hole_size: int, fill: Tensor) -> Tensor:
+    """Apply `draws` to uint8 images (N, 32, 32, 3) where they are; `fill` is uint8 (3,).
+
+    Differs from the other two by rounding: OpenCV's coordinates are multiples of 1/32 pixel.
+    """
+    # affine_grid takes the inverse, from output to input, in coordinates from -1 to 1 between the outermost centres.
+    back = np.linalg.inv(draws.matrices[:, :, :2])
+    theta = np.concatenate([back, back @ (1 - draws.matrices[:, :, 2:] / CENTRE) - 1], axis=2)
+    theta[draws.flips, 0] *= -1  # the input is flipped before: x becomes -x
+    pixels = images.permute(0, 3, 1, 2).float()
+    grid = F.affine_grid(torch.from_numpy(theta).float().to(images.device), list(pixels.shape), align_corners=True)
+    warped = F.grid_sample(pixels, grid, padding_mode="reflection", align_corners=True).round().byte()
+    # Inside the hole: 0 <= place - corner < hole_size, along rows and along columns.
+    inside = torch.arange(SIDE) - torch.from_numpy(draws.corners)[..., None]
+    inside = ((inside >= 0) & (inside < hole_size)).to(images.device)
+    hole = (inside[:, 0, :, None] & inside[:, 1, None, :])[..., None]
+    return torch.where(hole, fill, warped.permute(0, 2, 3, 1))

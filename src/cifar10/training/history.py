@@ -1,0 +1,42 @@
+"""The measurements of a training, epoch by epoch and step by step."""
+
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+Batch = TypeVar("Batch")
+
+
+@dataclass
+class History:
+    epochs: list[dict[str, float]] = field(default_factory=list)  # one row per epoch, see Training
+    lr: list[float] = field(default_factory=list)  # learning rate of each step
+    seconds: list[float] = field(default_factory=list)  # of each epoch, validation included
+    images_per_second: list[float] = field(default_factory=list)  # of each epoch, validation not included
+    waiting: float = 0.0  # seconds spent waiting for batches, over all epochs
+
+    def timed(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+        """The same batches; the time spent waiting for them is added to `waiting`."""
+        asked = time.perf_counter()
+        for batch in batches:
+            self.waiting += time.perf_counter() - asked
+            yield batch
+            asked = time.perf_counter()
+
+    def last(self) -> dict[str, float]:
+        """Loss and accuracy after the last epoch."""
+        return {name: value for name, value in self.epochs[-1].items() if name != "epoch"}
+
+    def curve(self, name: str) -> Iterator[tuple[float, str, float]]:
+        """Rows (epoch, split, value) of the "loss" or the "accuracy"."""
+        for split in ("train", "validation"):
+            yield from (
+                (row["epoch"], split, row[f"{split}_{name}"]) for row in self.epochs if f"{split}_{name}" in row
+            )
+
+    def line(self, epochs: int) -> str:
+        """One line for the log about the last epoch; `epochs` is the total."""
+        values = ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in self.last().items())
+        speed = f"{self.images_per_second[-1]:,.0f} images/s, {self.seconds[-1]:.1f} s"
+        return f"epoch {len(self.epochs):>2}/{epochs}: {values}, {speed}"

@@ -1,0 +1,33 @@
+"""Optimizers, as params.yaml names them."""
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from cifar10.core.params import Params
+from cifar10.training.muon import Muon
+
+
+def build_optimizers(model: nn.Module, params: Params, muon_dtype: torch.dtype) -> list[Optimizer]:
+    """The optimizers that `params` name; Muon iterates in `muon_dtype`.
+
+    Weight decay on the convolutions only: shrinking BatchNorm's scale and shift regularises nothing.
+    """
+    by_muon: list[Tensor] = []
+    if params.optimizer == "muon":
+        dense = [m for m in model.modules() if isinstance(m, nn.Conv2d) and m.groups == 1 and m.kernel_size == (3, 3)]
+        by_muon = [conv.weight for conv in dense[1:]]
+    rest = [p for p in model.parameters() if all(p is not weight for weight in by_muon)]
+    groups = [
+        {"params": [p for p in rest if p.ndim > 1], "weight_decay": params.weight_decay},
+        {"params": [p for p in rest if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    # fused: one kernel for all weights; they are so small that a call for each would take longer than the arithmetic.
+    if params.optimizer == "adam":
+        return [torch.optim.Adam(groups, lr=params.lr, fused=True)]
+    if params.optimizer == "adamw":
+        return [torch.optim.AdamW(groups, lr=params.lr, fused=True)]
+    sgd = torch.optim.SGD(groups, lr=params.lr, momentum=params.momentum, nesterov=params.nesterov, fused=True)
+    if not by_muon:
+        return [sgd]
+    return [sgd, Muon(by_muon, params.lr * params.muon.lr_ratio, params.muon.momentum, muon_dtype)]

@@ -1,0 +1,46 @@
+"""Learning-rate schedules, as params.yaml names them."""
+
+from collections.abc import Sequence
+
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler, OneCycleLR, ReduceLROnPlateau, StepLR
+
+from cifar10.core.params import Params
+
+
+class Schedule:
+    """One of PyTorch's schedules for each optimizer; call it after every step and after every epoch.
+
+    At any step all the learning rates are the same fraction of their own peak or start.
+    """
+
+    def __init__(self, optimizers: Sequence[Optimizer], params: Params, steps_per_epoch: int) -> None:
+        self.schedulers = [_schedule(optimizer, params, steps_per_epoch) for optimizer in optimizers]
+
+    @property
+    def lr(self) -> float:
+        """That of the first optimizer."""
+        return float(self.schedulers[0].optimizer.param_groups[0]["lr"])
+
+    def after_step(self) -> None:
+        for scheduler in self.schedulers:
+            if isinstance(scheduler, OneCycleLR):
+                scheduler.step()
+
+    def after_epoch(self, validation_loss: float | None) -> None:
+        for scheduler in self.schedulers:
+            if isinstance(scheduler, StepLR):
+                scheduler.step()
+            elif isinstance(scheduler, ReduceLROnPlateau):
+                assert validation_loss is not None  # the schema demands a validation split
+                scheduler.step(validation_loss)
+
+
+def _schedule(optimizer: Optimizer, params: Params, steps_per_epoch: int) -> LRScheduler:
+    if params.schedule == "step":
+        return StepLR(optimizer, **params.step.model_dump())
+    if params.schedule == "plateau":
+        return ReduceLROnPlateau(optimizer, **params.plateau.model_dump())
+    steps = params.epochs * steps_per_epoch
+    peak = optimizer.defaults["lr"]
+    return OneCycleLR(optimizer, peak, total_steps=steps, cycle_momentum=False, **params.onecycle.model_dump())

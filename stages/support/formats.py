@@ -1,0 +1,96 @@
+"""The formats of the pipeline's files: JSON, CSV, PNG, arrays; written atomically, verified when read."""
+
+import csv
+import io
+import json
+from collections.abc import Iterable
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import yaml
+
+from cifar10.core.data import Split
+from cifar10.core.errors import UserError
+from cifar10.core.files import file_digest, replacing, write_atomically
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from matplotlib.figure import Figure
+
+DIGESTS = "sha256.json"
+
+
+def read_json(path: str) -> Any:
+    with explained(path):
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+
+
+def declared_files(stage: str) -> list[Path]:
+    """The files that dvc.yaml declares as deps of `stage`; of a folder its modules, of a split its digests."""
+    deps = yaml.safe_load(Path("dvc.yaml").read_text())["stages"][stage]["deps"]
+    files: list[Path] = []
+    for path in map(Path, deps):
+        files += [path] if path.is_file() else sorted([*path.rglob("*.py"), *path.glob(DIGESTS)])
+    return files
+
+
+def read_split(folder: str) -> Split:
+    """Memory maps of a split's arrays; UserError where a file is missing or damaged."""
+    with explained(folder):
+        digests = json.loads(Path(folder, DIGESTS).read_text())
+        for name in ("images.npy", "labels.npy"):
+            if file_digest(Path(folder, name)) != digests.get(name):
+                raise ValueError(f"{name} is damaged: its sha256 differs from the one in {DIGESTS}")
+        images, labels = (np.load(Path(folder, f"{name}.npy"), mmap_mode="r") for name in ("images", "labels"))
+        if images.shape != (len(labels), 32, 32, 3) or images.dtype != np.uint8 or labels.dtype != np.uint8:
+            raise ValueError(f"images {images.shape} {images.dtype} and labels {labels.shape} {labels.dtype}")
+        return Split(images, labels)
+
+
+def write_split(folder: str, split: Split) -> None:
+    for name, array in split._asdict().items():
+        with replacing(Path(folder, f"{name}.npy"), array.nbytes) as file:
+            np.save(file, array)
+    write_json(
+        f"{folder}/{DIGESTS}", {f"{name}.npy": file_digest(Path(folder, f"{name}.npy")) for name in split._fields}
+    )
+
+
+def write_json(path: str, values: Any) -> None:
+    write_atomically(Path(path), (json.dumps(values, indent=2, allow_nan=False) + "\n").encode())
+
+
+def write_csv(path: str, header: Iterable[str], rows: Iterable[Iterable[object]]) -> None:
+    """Write a CSV file; floats have six significant digits, which is enough for a plot."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows([f"{value:.6g}" if isinstance(value, float) else value for value in row] for row in rows)
+    write_atomically(Path(path), text.getvalue().encode())
+
+
+def write_figure(path: str, draw: "Callable[[], Figure]") -> None:
+    """A PNG of what `draw` returns, under matplotlib's defaults: a user's matplotlibrc changes no byte."""
+    import matplotlib
+
+    image = io.BytesIO()
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        draw().savefig(image, format="png", dpi=100)
+    write_atomically(Path(path), image.getvalue())
+
+
+@contextmanager
+def explained(path: str) -> "Iterator[None]":
+    """Around code that reads `path`: a UserError says how to make or repair the file."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise UserError(f"{path}: is missing; make it with: dvc repro") from None
+    except (ValueError, OSError) as error:
+        # DVC trusts read-only files in its cache; made writable, they are checked.
+        repair = f"chmod -R u+w .dvc/cache; rm -r {path}; dvc repro"
+        raise UserError(f"{path}: cannot be read: {error}; repair it with: {repair}") from None

@@ -1,0 +1,37 @@
+"""How a stage starts, and how it reports errors."""
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from cifar10.core.errors import ParamsError, UserError
+from cifar10.core.lock import hold
+from cifar10.core.params import Params
+from cifar10.core.params_file import parse_params
+from stages.support.stop import stop_signals
+
+
+def run_stage(stage: Callable[[Params], None]) -> None:
+    """Call `stage` with the validated parameters; a UserError is printed, one line per fault, without a traceback."""
+    for number in stop_signals():
+        signal.signal(number, lambda number, _: sys.exit(128 + number))  # the shell's codes: 143, 130, 129
+    try:
+        params = parse_params(_params_file())
+        with hold(Path(".dvc/tmp/stage.lock"), "a stage of this workspace"):
+            stage(params)
+    except UserError as error:
+        try:
+            for line in str(error).splitlines():
+                print(f"error: {line}", file=sys.stderr)
+        except OSError:  # the terminal is lost; flushing at exit would fail as well
+            sys.stdout = sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115 # until the end
+        sys.exit(error.exit_code)
+
+
+def _params_file() -> bytes:
+    try:
+        return Path("params.yaml").read_bytes()
+    except OSError as error:
+        raise ParamsError(f"params.yaml: {error.strerror}; restore it with: git restore params.yaml") from None

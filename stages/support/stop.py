@@ -1,0 +1,46 @@
+"""How a stage stops: when DVC dies, and by a signal."""
+
+import ctypes
+import platform
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+
+def end_with_dvc() -> None:
+    """On Linux, have the system send SIGTERM to this process when DVC, which started it, has died.
+
+    DVC does not pass on the signal that ends it. The stage would keep running beside the one that the next DVC starts.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl-C during the imports: no traceback
+    if platform.system() == "Linux":
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
+
+
+def stop_signals() -> list[signal.Signals]:
+    """The signals that ask this process to stop; not SIGHUP, a lost terminal, where nohup has it ignored."""
+    hangup = [] if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN else [signal.SIGHUP]
+    return [signal.SIGTERM, signal.SIGINT, *hangup]
+
+
+@contextmanager
+def noted_signals() -> Iterator[Callable[[], int]]:
+    """Yield a function that returns the number of the first signal that came, or 0, so that work stops at a safe point.
+
+    A second Ctrl-C ends the process at once. A second SIGTERM does not: it comes when DVC dies of the first.
+    """
+    noted: list[int] = []
+
+    def note(number: int, _: FrameType | None) -> None:
+        if noted and number == signal.SIGINT:
+            raise SystemExit(128 + number)
+        noted.append(number)
+
+    before = {number: signal.signal(number, note) for number in stop_signals()}
+    try:
+        yield lambda: noted[0] if noted else 0
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,68 @@
+"""make same: a changed byte is found and named, and nothing is reported where nothing changed."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cifar10.core.errors import UserError
+from tests.clone import PARAMS
+from tools.same import VARIANTS, main
+
+# A pipeline that takes no time: its model is the parameters and a word.
+STAGES = {
+    "download": "Path('data').mkdir(exist_ok=True)\nPath('data/images').write_text('images')\n",
+    "compute_stats": "Path('metrics').mkdir(exist_ok=True)\n",
+    "train": "Path('models').mkdir(exist_ok=True)\n"
+    "Path('models/model').write_text(Path('params.yaml').read_text() + 'word')\n"
+    "Path('metrics/run.json').write_text(str(Path.cwd()))\n",
+    "evaluate": "Path('plots').mkdir(exist_ok=True)\nPath('plots/p.csv').write_text('p')\n",
+}
+
+
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["same"])
+    for folder in ("stages", "tests"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "tests/params.yaml").write_text(PARAMS)
+    for name, code in STAGES.items():
+        (tmp_path / f"stages/{name}.py").write_text(f"from pathlib import Path\n{code}")
+    identity = ("-c", "user.name=test", "-c", "user.email=test@example.invalid")
+    for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "first"]):
+        subprocess.check_call(["git", *identity, *command])
+    return tmp_path
+
+
+def test_nothing_changed(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    train = repository / "stages/train.py"
+    train.write_text("# a comment\n" + train.read_text())
+    main()
+    # metrics/run.json, which holds a path here, does not count.
+    assert capsys.readouterr().out == "same: all 15 files of 5 variants are as HEAD writes them\n"
+
+
+def test_a_changed_word_is_found_in_every_variant(repository: Path) -> None:
+    train = repository / "stages/train.py"
+    train.write_text(train.read_text().replace("word", "another"))
+    with pytest.raises(UserError) as error:
+        main()
+    names = ", ".join(f"{variant}/models/model" for variant in sorted(VARIANTS))
+    assert str(error.value) == f"5 of 15 files are not as HEAD writes them: {names}"
+
+
+def test_a_file_more_or_less_is_found(repository: Path) -> None:
+    evaluate = repository / "stages/evaluate.py"
+    evaluate.write_text(evaluate.read_text().replace("p.csv", "q.csv"))
+    with pytest.raises(UserError, match=r"10 of 15 files .*adam/plots/p.csv, adam/plots/q.csv, "):
+        main()
+
+
+def test_a_failure_is_reported_with_its_output(repository: Path) -> None:
+    (repository / "stages/train.py").write_text("raise SystemExit('no such optimizer')\n")
+    with pytest.raises(UserError, match=r"^the working tree failed:\nno such optimizer\n$"):
+        main()

@@ -1,0 +1,46 @@
+"""What the tools ask of git, and copies of this repository to run the pipeline in."""
+
+import io
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+from cifar10.core.errors import UserError
+
+BIN = Path(sys.executable).parent
+DVC = str(BIN / "dvc")
+
+
+def environment() -> dict[str, str]:
+    """For a process that runs DVC: the stages' `python` is this one, also where .venv is not activated."""
+    return os.environ | {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
+
+
+def git(*arguments: str) -> str:
+    """What git prints; UserError with its message where it fails."""
+    return _git(*arguments).decode(errors="surrogateescape").rstrip("\n")
+
+
+def copy_working_tree(folder: Path) -> None:
+    """Copy the files as they are, committed or not, except what git ignores, into a repository without a commit."""
+    for path in map(Path, git("ls-files", "-co", "--exclude-standard", "-z").split("\0")):
+        if path.is_file() or path.is_symlink():  # not deleted, nor a repository within this one
+            (folder / path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(path, folder / path, follow_symlinks=False)
+    git("-C", str(folder), "init", "-q")  # DVC needs a repository, but no commit
+
+
+def copy_commit(commit: str, folder: Path) -> None:
+    """Write the files of a commit."""
+    with tarfile.open(fileobj=io.BytesIO(_git("archive", commit))) as files:
+        files.extractall(folder, filter="data")
+
+
+def _git(*arguments: str) -> bytes:
+    command = subprocess.run(["git", *arguments], capture_output=True, check=False)
+    if command.returncode:
+        raise UserError(f"git {arguments[0]}: {' '.join(command.stderr.decode(errors='replace').split())}")
+    return command.stdout

@@ -1,0 +1,81 @@
+"""make same COMMIT=HEAD: whether the working tree writes the same bytes as a commit.
+
+Both run the pipeline on 437 digits, each variant below once. What differs is printed; a refactor changes nothing.
+"""
+
+import argparse
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from cifar10.core.errors import UserError
+from cifar10.core.files import file_digest
+from tools.params_editor import edited
+from tools.repository import copy_commit, copy_working_tree
+
+TINY = {"dataset": "digits", "validation_size": 1000, "batch_size": 32, "epochs": 2, "tta": "flip+shift", "threads": 1}
+VARIANTS: dict[str, dict[str, object]] = {
+    "muon": {},
+    "sgd": {"optimizer": "sgd", "schedule": "step", "step.step_size": 1},
+    "adam": {"optimizer": "adam", "lr": 0.002, "schedule": "plateau", "augment_with": "albumentations"},
+    "dropout": {"dropout": 0.1, "ema": 0, "augment_with": "device"},
+    "dense": {"execution": "dense", "validation_size": 0},
+}
+
+# In one process, as importing torch takes longer than each training: the stages run as `python -m` runs them.
+RUN = """
+import pathlib, runpy, shutil, sys
+stages = ["download", "compute_stats", "train", "evaluate"]
+for variant in sys.argv[1:]:
+    shutil.copy(f"{variant}.yaml", "params.yaml")
+    for stage in stages:
+        runpy.run_module(f"stages.{stage}", run_name="__main__")
+    stages = ["train", "evaluate"]
+    for folder in ("data", "models", "metrics", "plots"):
+        shutil.copytree(folder, f"outputs/{variant}/{folder}")
+"""
+
+
+def start(folder: Path) -> "subprocess.Popen[str]":
+    """Run the variants in a copy of the repository."""
+    for name in ("metrics", "plots"):  # as committed
+        shutil.rmtree(folder / name, ignore_errors=True)
+    for variant, changes in VARIANTS.items():
+        params = (folder / "tests/params.yaml").read_text()
+        (folder / f"{variant}.yaml").write_text(edited(params, TINY | changes))
+    with (folder / "log").open("w") as log:
+        return subprocess.Popen([sys.executable, "-c", RUN, *VARIANTS], cwd=folder, stdout=log, stderr=log, text=True)
+
+
+def outputs(folder: Path) -> dict[str, str]:
+    """sha256 of every output except metrics/run.json."""
+    files = {str(path.relative_to(folder)): path for path in folder.rglob("*") if path.is_file()}
+    return {name: file_digest(path) for name, path in sorted(files.items()) if not name.endswith("metrics/run.json")}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("commit", nargs="?", default="HEAD")
+    commit = parser.parse_args().commit
+    with TemporaryDirectory(prefix="same-") as temporary:
+        before, after = Path(temporary, "before"), Path(temporary, "after")
+        copy_commit(commit, before)
+        copy_working_tree(after)
+        runs = {commit: (before, start(before)), "the working tree": (after, start(after))}
+        for name, (folder, run) in runs.items():
+            if run.wait():
+                raise UserError(f"{name} failed:\n{(folder / 'log').read_text()}")
+        old, new = outputs(before / "outputs"), outputs(after / "outputs")
+    differ = [name for name in sorted({*old, *new}) if old.get(name) != new.get(name)]
+    if differ:
+        raise UserError(f"{len(differ)} of {len(old)} files are not as {commit} writes them: {', '.join(differ)}")
+    print(f"same: all {len(old)} files of {len(VARIANTS)} variants are as {commit} writes them")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except UserError as error:
+        sys.exit(f"error: same: {error}")

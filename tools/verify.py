@@ -1,0 +1,94 @@
+"""make verify: run the pipeline again in a copy elsewhere, compare every output with dvc.lock."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+from signal import SIGKILL, SIGTERM, Signals, signal
+
+import yaml
+
+from cifar10.core.errors import StoppedError, UserError
+from stages.support.stop import stop_signals
+from tools.repository import DVC, copy_working_tree, environment
+
+MEASURED = {"seconds", "waiting_for_data", "images_per_second"}
+
+
+def verify() -> None:
+    """Print which outputs match; UserError where one does not, with what differs between the two machines."""
+    expected, then = read(Path())
+    if mirror := os.environ.get("DATA_MIRROR"):  # relative to here, not to the copy
+        os.environ["DATA_MIRROR"] = mirror if "://" in mirror else str(Path(mirror).resolve())
+    came: list[int] = []  # signals: noted, as an exception at a bad moment could leave DVC or the copy
+    for number in stop_signals():
+        signal(number, lambda number, _: came.append(number))
+    with tempfile.TemporaryDirectory(prefix="verify-") as folder:
+        copy_working_tree(Path(folder))
+        check_lock(folder, expected)
+        # A session of its own: see end().
+        dvc = subprocess.Popen([DVC, "repro", "--force"], cwd=folder, env=environment(), start_new_session=True)
+        while dvc.poll() is None and not came:
+            time.sleep(0.1)
+        end(dvc)
+        if came:
+            raise StoppedError(f"stopped by {Signals(came[0]).name}; the copy is removed", 128 + came[0])
+        if dvc.returncode:
+            raise UserError("dvc repro failed, see above")
+        found, here = read(Path(folder))
+    results = {path: "same     " if found.get(path) == md5 else "DIFFERENT" for path, md5 in expected.items()}
+    print("", *(f"{result}  {path}" for path, result in results.items()), sep="\n")
+    if found != expected:
+        why = "; ".join(f"{key} was {then[key]}, is {here.get(key)} here" for key in then if here.get(key) != then[key])
+        raise UserError(f"not the same bytes; of the conditions in metrics/run.json: {why or 'none differs'}")
+
+
+def read(folder: Path) -> tuple[dict[str, str], dict[str, object]]:
+    """md5 of each output in dvc.lock, except metrics/run.json; and what metrics/run.json says of the machine."""
+    name = "dvc.lock"
+    try:
+        stages = yaml.safe_load((folder / name).read_text())["stages"]
+        outs = {out["path"]: out["md5"] for stage in stages.values() for out in stage.get("outs", [])}
+        outs.pop(name := "metrics/run.json", None)
+        run = json.loads((folder / name).read_text()).items()
+        return outs, {key: value for key, value in run if key not in MEASURED}
+    except (OSError, ValueError, yaml.YAMLError, LookupError, TypeError, AttributeError):
+        raise UserError(f"{name}: missing or broken; restore it: git restore {name}, or make it: dvc repro") from None
+
+
+def check_lock(folder: str, outs: dict[str, str]) -> None:
+    """UserError where dvc.lock is of other parameters or code; that a stage's output is missing does not matter."""
+    status = subprocess.run(
+        [DVC, "status", "--json"], cwd=folder, env=environment(), stdout=subprocess.PIPE, start_new_session=True
+    )
+    for stage, changes in json.loads(status.stdout or "{}").items():  # nothing: it failed, and so will dvc repro
+        names = ["cmd"] if "changed command" in changes else []
+        for deps in (change.get("changed deps", {}) for change in changes if isinstance(change, dict)):
+            for path, state in deps.items():  # state: what happened to the file, or to each key of params.yaml
+                if not any(path == out or path.startswith(f"{out}/") for out in outs):
+                    names += state if isinstance(state, dict) else [path]
+        if names:
+            raise UserError(f"dvc.lock is outdated: {stage}: {', '.join(names)} changed; dvc repro, then make verify")
+
+
+def end(dvc: "subprocess.Popen[bytes]") -> None:
+    """Return when DVC's session has ended, also the stage and its workers: until then they write into the copy."""
+    for number, seconds in ((SIGTERM, 10), (SIGKILL, 1)):
+        with suppress(ProcessLookupError, PermissionError):  # none is left; on macOS: only zombies
+            os.killpg(dvc.pid, number)
+            for _ in range(20 * seconds):
+                dvc.poll()
+                os.killpg(dvc.pid, 0)
+                time.sleep(0.05)
+
+
+if __name__ == "__main__":
+    try:
+        verify()
+    except UserError as error:
+        print(f"error: verify: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
