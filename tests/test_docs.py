@@ -21,13 +21,15 @@ NOT_RUN = {
     "make bench",
     ". .venv/bin/activate",
     # A training each; tests/test_experiments.py and tests/test_recipes.py run such experiments.
-    "dvc exp run --name half-the-epochs --set-param epochs=10",
+    "dvc exp run --name low-lr --set-param lr=0.01",
     "dvc exp run --name slow --set-param lr=0.02",
     "dvc exp run --set-param lr=0.01",
     "dvc exp run --set-param lr=0.2",
     "dvc exp apply slow",
     "dvc exp apply digits-s0",
-    'git commit --all --message "The digits"',
+    "dvc exp diff digits-s0 low-lr",
+    "dvc plots diff digits-s0 low-lr",
+    'git commit --all --message "Digits"',
     "dvc exp run --queue --set-param lr=0.05,0.1",
     "dvc queue start",
 }

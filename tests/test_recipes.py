@@ -1,6 +1,7 @@
 """Recipes are whole, and `make train` sets all of one."""
 
 import os
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from cifar10.core.params import MACHINE, Params
 from cifar10.core.params_file import parse_params
 from tests.clone import PARAMS, Clone, changed, committed
 from tools.params_editor import edited, flat
-from tools.recipe import overrides
+from tools.recipe import main, overrides
 
 ROOT = Path(__file__).parent.parent
 RECIPES: dict[str, dict[str, Any]] = {
@@ -45,9 +46,9 @@ def test_the_default_is_the_committed_params_yaml() -> None:
 
 
 def test_a_recipe_trains_as_it_is_whatever_the_workspace_holds(clone: Clone, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On top of whatever the workspace holds; a name that is taken is left to the experiment that has it."""
     monkeypatch.chdir(clone.path)
-    recipe = yaml.safe_load(Path("recipes/digits.yaml").read_text()) | {"epochs": 1, "batch_size": 32, "ema": 0.5}
+    tiny = {"epochs": 1, "validation_size": 1000, "batch_size": 32, "ema": 0.5}
+    recipe = yaml.safe_load(Path("recipes/digits.yaml").read_text()) | tiny
     Path("recipes/tiny.yaml").write_text(yaml.safe_dump(recipe))
     Path("params.yaml").write_text(changed(Path("params.yaml").read_text(), lr=0.1, nesterov=False, tta="flip+shift"))
     output = clone.run("python", "-m", "tools.recipe", "tiny", "--seed", "3")
@@ -55,9 +56,29 @@ def test_a_recipe_trains_as_it_is_whatever_the_workspace_holds(clone: Clone, mon
     found = flat(parse_params(Path("params.yaml").read_text()).model_dump())
     assert {key: found[key] for key in flat(recipe)} == flat(recipe) | {"seed": 3}
     assert "[tiny-s3]" in clone.run("dvc", "exp", "list").split()
-    output = clone.run("python", "-m", "tools.recipe", "tiny", "--seed", "3")
-    assert output.startswith("note: there is an experiment tiny-s3 already")
-    assert clone.ran(output) == []
+
+
+def test_a_name_that_is_taken_is_left_to_the_experiment_that_has_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    called = list[list[str]]()
+    monkeypatch.setattr("os.execve", lambda _, command, __: called.append(command))
+    monkeypatch.setattr("sys.argv", ["recipe", "digits", "--seed", "3"])
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "recipes").symlink_to(ROOT / "recipes")
+    for command in (
+        ["init", "-q"],
+        ["-c", "user.name=x", "-c", "user.email=x", "commit", "-q", "--allow-empty", "-mx"],
+    ):
+        subprocess.check_call(["git", *command], env=os.environ | {"GIT_CONFIG_GLOBAL": os.devnull})
+    main()
+    assert capsys.readouterr().out == ""
+    subprocess.check_call(["git", "update-ref", "refs/exps/01/23/digits-s3", "HEAD"])
+    main()
+    assert capsys.readouterr().out == "note: there is an experiment digits-s3 already, so DVC chooses another name\n"
+    assert called[0][1:5] == ["exp", "run", "--name", "digits-s3"]
+    assert called[1] == [*called[0][:3], *called[0][5:]]
+    assert {"seed=3", "nesterov=true", "dataset=digits", "muon.lr_ratio=0.07"} <= set(called[0])
 
 
 def test_an_unknown_recipe_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
