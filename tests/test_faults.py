@@ -1,13 +1,11 @@
 """Disks, writers and files that go wrong, each really made to: named in one line, and nothing is lost."""
 
 import errno
-import hashlib
 import os
 import re
 import resource
 import signal
 import stat
-import struct
 import subprocess
 import sys
 import tempfile
@@ -17,13 +15,11 @@ from pathlib import Path
 
 import matplotlib
 import pytest
-import torch
 from matplotlib.figure import Figure
 
 from cifar10.core.errors import UserError
 from cifar10.core.files import replacing
 from cifar10.core.lock import hold
-from cifar10.network.model_file import weights_digest
 from stages.support.formats import write_figure, write_json
 from stages.support.start import run_stage
 from stages.support.stop import noted_signals, stop_signals
@@ -176,23 +172,6 @@ def test_a_users_matplotlibrc_changes_no_picture(tmp_path: Path) -> None:
         write_figure(str(tmp_path / "styled.png"), draw)
         assert matplotlib.rcParams["font.size"] == 20  # and the user's are as before
     assert (tmp_path / "styled.png").read_bytes() == (tmp_path / "plain.png").read_bytes()
-
-
-def test_the_weights_digest_is_of_names_types_shapes_and_bytes() -> None:
-    weights = {"b": torch.tensor([[1.0, 2.0]]), "a": torch.tensor([3])}
-    text = b"a int64 (1,)\n" + struct.pack("<q", 3) + b"b float32 (1, 2)\n" + struct.pack("<ff", 1, 2)
-    assert weights_digest(weights) == hashlib.sha256(text).hexdigest()
-    assert weights_digest(dict(reversed(weights.items()))) == weights_digest(weights)
-    column = torch.tensor([[1.0, 9.0], [2.0, 9.0]])[:, :1].T  # not contiguous
-    assert weights_digest(weights | {"b": column}) == weights_digest(weights)
-    others = [
-        {"c": weights["b"], "a": weights["a"]},
-        weights | {"b": weights["b"].T},
-        weights | {"a": torch.tensor([3], dtype=torch.int32)},
-        weights | {"a": torch.tensor([4])},
-        {"a": weights["a"]},
-    ]
-    assert len({weights_digest(each) for each in [weights, *others]}) == 6
 
 
 def test_a_lost_terminal_asks_to_stop_except_under_nohup() -> None:

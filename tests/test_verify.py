@@ -14,7 +14,7 @@ import psutil
 import pytest
 from ruamel.yaml import YAML
 
-from tests.clone import Clone
+from tests.clone import Clone, changed
 from tools.verify import end
 
 ROOT = Path(__file__).parent.parent
@@ -81,7 +81,7 @@ def test_what_matches_and_what_does_not(clone: Clone) -> None:
 
 def test_a_lock_of_other_parameters_or_code_is_found_before_running(clone: Clone) -> None:
     params, train = clone.path / "params.yaml", clone.path / "stages/train.py"
-    params.write_text(re.sub(r"(?m)^lr: \S+", "lr: 0.3", params.read_text()))
+    params.write_text(changed(params.read_text(), lr=0.3))
     train.write_text(train.read_text() + "# changed\n")
     output = clone.run("python", "-m", "tools.verify", code=1)
     message = "error: verify: dvc.lock is outdated: train: stages/train.py, lr changed; dvc repro, then make verify\n"

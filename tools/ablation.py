@@ -17,6 +17,7 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
+import yaml
 from ruamel.yaml import YAML
 
 from cifar10.core.errors import UserError
@@ -35,15 +36,15 @@ COLUMNS = TEXTS + NUMBERS + TEST_NUMBERS
 
 def runs() -> Iterator[tuple[str, dict[str, Any]]]:
     """Name of the change, and its metrics, its parameters and those of the commit that it changes: one run of it."""
-    yaml = YAML(typ="safe", pure=True)
+    params_yaml = YAML(typ="safe", pure=True)  # YAML 1.2: DVC writes 1e-05, which is a string to PyYAML
     for ref in git("for-each-ref", "--format=%(refname)", "refs/exps").split():
         if name := re.fullmatch(r"refs/exps/\w{2}/\w{38}/(.+)-s\d+", ref):
             run = json.loads(git("show", f"{ref}:metrics/train.json"))
-            params, base = (flat(yaml.load(git("show", f"{commit}:params.yaml"))) for commit in (ref, f"{ref}^"))
+            params, base = (flat(params_yaml.load(git("show", f"{commit}:params.yaml"))) for commit in (ref, f"{ref}^"))
             seconds = json.loads(git("show", f"{ref}:metrics/run.json"))["seconds"]
             run |= {"experiment": ref.rpartition("/")[2], "params": params, "base": base}
             run |= {"commit": git("rev-parse", "--short", f"{ref}^"), "seconds_per_epoch": seconds / params["epochs"]}
-            if evaluated(yaml.load(git("show", f"{ref}:dvc.lock"))["stages"]):
+            if evaluated(yaml.safe_load(git("show", f"{ref}:dvc.lock"))["stages"]):
                 test = json.loads(git("show", f"{ref}:metrics/test.json"))
                 run |= test | {"test_accuracy": test["accuracy"]}
             yield name[1], run

@@ -1,0 +1,69 @@
+"""A model file gives back what was saved, and refuses what is damaged."""
+
+import hashlib
+import struct
+from pathlib import Path
+
+import pytest
+import torch
+
+from cifar10.core.data import Statistics
+from cifar10.core.params import Execution
+from cifar10.network.model import Net
+from cifar10.network.model_file import load_model, save_model, weights_digest
+
+CLASSES, STATISTICS = ["cat", "dog"], Statistics([0.1, 0.2, 1 / 3], [0.25, 0.5, 1.0])
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> tuple[Path, Net]:
+    torch.manual_seed(0)
+    network = Net("lattice", dropout=0.1)
+    network(torch.randn(8, 3, 32, 32))  # BatchNorm's statistics are no longer those of the start
+    save_model(tmp_path / "model", network, CLASSES, STATISTICS, {"lr": 0.1})
+    return tmp_path / "model", network.eval()
+
+
+@pytest.mark.parametrize("execution", ["lattice", "dense"])
+def test_what_was_saved_comes_back(saved: tuple[Path, Net], execution: Execution) -> None:
+    path, network = saved
+    loaded = load_model(str(path), execution)
+    assert (loaded.classes, loaded.statistics) == (CLASSES, STATISTICS)
+    assert not loaded.network.training
+    images = torch.randn(4, 3, 32, 32)
+    with torch.no_grad():
+        torch.testing.assert_close(loaded.network(images), network(images))
+
+
+def test_the_same_network_gives_the_same_bytes(saved: tuple[Path, Net], tmp_path: Path) -> None:
+    path, network = saved
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    save_model(tmp_path / "again", network, CLASSES, STATISTICS, {"lr": 0.1})
+    assert (tmp_path / "again").read_bytes() == path.read_bytes()
+
+
+@pytest.mark.parametrize("where", [5, 500, -1000])
+def test_a_flipped_bit_is_noticed(saved: tuple[Path, Net], where: int) -> None:
+    path, _ = saved
+    data = bytearray(path.read_bytes())
+    data[where] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(ValueError, match=r"damaged|eader"):  # safetensors names its header itself
+        load_model(path)
+
+
+def test_the_weights_digest_is_of_names_types_shapes_and_bytes() -> None:
+    weights = {"b": torch.tensor([[1.0, 2.0]]), "a": torch.tensor([3])}
+    text = b"a int64 (1,)\n" + struct.pack("<q", 3) + b"b float32 (1, 2)\n" + struct.pack("<ff", 1, 2)
+    assert weights_digest(weights) == hashlib.sha256(text).hexdigest()
+    assert weights_digest(dict(reversed(weights.items()))) == weights_digest(weights)
+    column = torch.tensor([[1.0, 9.0], [2.0, 9.0]])[:, :1].T  # not contiguous
+    assert weights_digest(weights | {"b": column}) == weights_digest(weights)
+    others = [
+        {"c": weights["b"], "a": weights["a"]},
+        weights | {"b": weights["b"].T},
+        weights | {"a": torch.tensor([3], dtype=torch.int32)},
+        weights | {"a": torch.tensor([4])},
+        {"a": weights["a"]},
+    ]
+    assert len({weights_digest(each) for each in [weights, *others]}) == 6
