@@ -45,7 +45,7 @@ class Clock(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def hotspots(params: Params, runtime: Runtime, steps: int = 30, most: int = 5) -> list[tuple[float, str]]:
-    """The `most` expensive operations of a step on the CPU: share of the time, name; last the sum of the others."""
+    """Share of a step's time and name of the `most` operations that take longest; last the sum of the others."""
     model = Net(params.execution, params.dropout).train()
     runtime.place(model)
     optimizers = build_optimizers(model, params, runtime.dtype)

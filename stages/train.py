@@ -69,7 +69,7 @@ def run(training: Training, checkpoints: Checkpoints) -> None:
     except DivergedError as error:
         lower = training.params.lr / 10
         raise UserError(
-            f"train: {error}; nothing was written; try a lower one: dvc exp run --set-param lr={lower:g}"
+            f"train: {error}; no result was written; try a lower one: dvc exp run --set-param lr={lower:g}"
         ) from None
     except StoppedError as error:
         raise StoppedError(f"train: {error}; run the same command again to resume", error.exit_code) from None

@@ -29,6 +29,7 @@ NOT_RUN = {
     "dvc exp apply digits-s0",
     "dvc exp diff digits-s0 low-lr",
     "dvc plots diff digits-s0 low-lr",
+    "git switch --create digits",
     'git commit --all --message "Digits"',
     "dvc exp run --queue --set-param lr=0.05,0.1",
     "dvc queue start",

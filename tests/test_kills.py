@@ -122,7 +122,7 @@ def test_what_the_whole_group_gets_saves_the_step_under_way(clone: Clone, what: 
 
 
 def repair(clone: Clone) -> int:
-    """What DVC cannot repair by itself, as the README says: it empties its lock file before it writes it again."""
+    """What DVC cannot repair by itself, see docs/reproducibility.md: it empties its lock file before it writes it."""
     lock = clone.path / ".dvc/tmp/rwlock"
     empty = lock.exists() and not lock.read_text()
     if empty:

@@ -85,7 +85,7 @@ def row(name: str, same: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     cells = dict.fromkeys(COLUMNS, "") | {"change": name, "commit": same[0]["commit"], "seeds": len(same)}
     cells["set_params"] = " ".join(f"-S {key}={params[key]}" for key in differ)
     for key in NUMBERS + TEST_NUMBERS:
-        if all(key in run for run in same):  # no run holds a spread; not each a validation split or a test
+        if all(key in run for run in same):  # some have no validation split, or were not evaluated; spreads: below
             cells[key] = round(mean(run[key] for run in same), 1 if key == "seconds_per_epoch" else 4)
     for key, spread in (("validation_accuracy", "std"), ("test_accuracy", "test_std")):
         if cells[key] != "" and len(same) > 1:

@@ -1,6 +1,6 @@
 """make same COMMIT=HEAD: whether the working tree writes the same bytes as a commit.
 
-Both run the pipeline on 437 digits, each variant below once. What differs is printed; a refactor changes nothing.
+Both run the pipeline on a few digits, each variant below once. What differs is printed; a refactor changes nothing.
 """
 
 import argparse

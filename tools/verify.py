@@ -24,7 +24,7 @@ def verify() -> None:
     expected, then = read(Path())
     if mirror := os.environ.get("DATA_MIRROR"):  # relative to here, not to the copy
         os.environ["DATA_MIRROR"] = mirror if "://" in mirror else str(Path(mirror).resolve())
-    came: list[int] = []  # signals: noted, as an exception at a bad moment could leave DVC or the copy
+    came: list[int] = []  # signals, noted only: an exception at a bad moment could leave DVC running, or the copy
     for number in stop_signals():
         signal(number, lambda number, _: came.append(number))
     with tempfile.TemporaryDirectory(prefix="verify-") as folder:

@@ -1,1 +1,1 @@
-"""The library behind the stages. Each folder is what certain stages depend on, as dvc.yaml says."""
+"""The library behind the stages; dvc.yaml says which stages depend on which of its folders."""

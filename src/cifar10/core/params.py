@@ -34,7 +34,7 @@ class Muon(Strict):
     """Muon for the dense 3x3 convolutions except the first, sgd for the other parameters"""
 
     lr_ratio: Annotated[float, Field(gt=0, le=1000)]
-    """Muon's learning rate is lr * lr_ratio; weights are kept at norm sqrt(outputs)"""
+    """Muon's learning rate is lr * lr_ratio; weights are set to norm sqrt(outputs) before each step"""
     momentum: Annotated[float, Field(ge=0, lt=1)]
     """Nesterov momentum"""
 
@@ -82,7 +82,7 @@ class Augmentation(Strict):
     rotate: Annotated[float, Field(ge=0, le=180)]
     """largest rotation, degrees"""
     hole_p: Probability
-    """probability of one square hole, filled with the dataset mean"""
+    """probability of one square hole, filled with the mean of the training images"""
     hole_size: Annotated[int, Field(ge=1, le=32)]
     """side of the hole, pixels"""
 
@@ -95,7 +95,7 @@ class Params(Strict):
     seed: Annotated[int, Field(ge=0, lt=2**32)]
     """of all random numbers"""
     execution: Execution
-    """lattice | dense: the same function; lattice does not compute what never reaches the output"""
+    """lattice | dense: the same function in evaluation; lattice leaves out what never reaches the output"""
     dropout: Annotated[float, Field(ge=0, lt=1)]
     """probability, after every BatchNorm + ReLU"""
     epochs: Annotated[int, Field(ge=1, le=10_000)]
@@ -105,7 +105,7 @@ class Params(Strict):
     ema: Annotated[float, Field(ge=0, lt=1)]
     """decay of the weight average, which is saved as the model; 0 = off"""
     optimizer: Literal["sgd", "adam", "adamw", "muon"]
-    """sgd | adam | adamw | muon (settings: the group below)"""
+    """sgd | adam | adamw | muon (settings: the group muon)"""
     lr: Annotated[float, Field(gt=0, le=1000)]
     """learning rate: the peak for onecycle, the first one for step and plateau; Muon's is lr * lr_ratio"""
     momentum: Annotated[float, Field(ge=0, lt=1)]
@@ -166,5 +166,5 @@ class Params(Strict):
 
 # How a machine does the work; not saved in the model.
 MACHINE = {"device", "augment_with", "precision", "threads", "workers"}
-EVALUATION = {"tta"}  # what training does not depend on either
+EVALUATION = {"tta"}  # used by evaluate alone
 SPEED = {"workers"}  # what changes no byte, so no stage depends on it

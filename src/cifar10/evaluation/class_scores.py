@@ -8,7 +8,7 @@ from sklearn.metrics import precision_recall_fscore_support
 
 
 class ClassScores(NamedTuple):
-    """Arrays (10,), one entry per class, each 0...1; a class never predicted has precision 0."""
+    """Arrays (classes,), each entry 0...1; a class never predicted has precision 0."""
 
     precision: NDArray[np.float64]
     recall: NDArray[np.float64]

@@ -51,7 +51,7 @@ class Runtime(NamedTuple):
 
 
 def set_up(params: Params) -> Runtime:
-    """Resolve every `auto`, set PyTorch's threads and determinism; ParamsError where the machine has no such device."""
+    """Resolve device, precision and threads, make PyTorch deterministic; ParamsError where there is no such device."""
     if params.device == "cuda" and not torch.cuda.is_available():
         raise ParamsError("params.yaml: device: no CUDA device on this machine; use auto or cpu (got 'cuda')")
     cuda = params.device != "cpu" and torch.cuda.is_available()

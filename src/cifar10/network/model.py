@@ -1,9 +1,9 @@
 """The network: 189,376 parameters, receptive field 115, two executions of one function.
 
-A stride-2, dilation-2 convolution reads only one parity of rows and columns, so three quarters of the positions of
-several layers never reach the logits. `dense` is the readable specification; `lattice` computes the live positions
-only, with the same weights. In evaluation the two agree to rounding; in training they differ in that BatchNorm's
-batch statistics are taken over the live positions.
+A stride-2, dilation-2 convolution reads only every other row and column, so three quarters of the positions of several
+layers never reach the logits. `dense` is the readable specification; `lattice` computes only the positions that do,
+with the same weights. In evaluation the two agree to rounding; in training they differ in that BatchNorm's batch
+statistics are taken over the positions that are computed.
 """
 
 from collections import OrderedDict
@@ -34,18 +34,18 @@ class Layer(NamedTuple):
 
 TRANSITION = Geometry(stride=2, dilation=2, before=2, after=2)
 LAYERS = (  #                                                                    output size: dense  lattice
-    Layer("conv1", "conv", 3, 16),  # .                                                          32       32
-    Layer("conv2", "conv", 16, 32),  # .                                                         32       32
-    Layer("conv3", "conv", 32, 64, Geometry(), Geometry(stride=2)),  # .                         32       16
-    Layer("transition1", "transition", 64, 32, TRANSITION, Geometry(stride=2)),  # .             16        8
-    Layer("conv4", "conv", 32, 64, Geometry(dilation=2), Geometry(before=0)),  # .               14        7
-    Layer("conv5", "conv", 64, 128, Geometry(dilation=2), Geometry(after=0)),  # .               12        6
-    Layer("transition2", "transition", 128, 16, TRANSITION, Geometry()),  # .                     6        6
-    Layer("conv6", "conv", 16, 32),  # .                                                          6        6
-    Layer("conv7", "conv", 32, 64, Geometry(), Geometry(stride=2)),  # .                          6        3
-    Layer("transition3", "transition", 64, 16, TRANSITION, Geometry()),  # .                      3        3
-    Layer("conv8", "separable", 16, 32),  # .                                                     3        3
-    Layer("conv9", "separable", 32, 64),  # .                                                     3        3
+    Layer("conv1", "conv", 3, 16),  #                                                           32       32
+    Layer("conv2", "conv", 16, 32),  #                                                          32       32
+    Layer("conv3", "conv", 32, 64, Geometry(), Geometry(stride=2)),  #                          32       16
+    Layer("transition1", "transition", 64, 32, TRANSITION, Geometry(stride=2)),  #              16        8
+    Layer("conv4", "conv", 32, 64, Geometry(dilation=2), Geometry(before=0)),  #                14        7
+    Layer("conv5", "conv", 64, 128, Geometry(dilation=2), Geometry(after=0)),  #                12        6
+    Layer("transition2", "transition", 128, 16, TRANSITION, Geometry()),  #                      6        6
+    Layer("conv6", "conv", 16, 32),  #                                                           6        6
+    Layer("conv7", "conv", 32, 64, Geometry(), Geometry(stride=2)),  #                           6        3
+    Layer("transition3", "transition", 64, 16, TRANSITION, Geometry()),  #                       3        3
+    Layer("conv8", "separable", 16, 32),  #                                                      3        3
+    Layer("conv9", "separable", 32, 64),  #                                                      3        3
 )
 
 

@@ -29,7 +29,7 @@ class WeightAverage:
         self.model.update_parameters(model)
 
     def _mix(self, averages: Tensors, weights: Tensors, _: Tensor | int) -> None:
-        # A lower decay at the beginning, or a short run would keep too much of the initial weights.
+        # A lower decay at the beginning, or a short run would keep too much of the first weights.
         torch._foreach_lerp_(averages, weights, 1 - min(self.decay, self.steps / (self.steps + 9)))
 
     def recalibrate(self, batches: Iterable[Tensor]) -> None:

@@ -18,7 +18,7 @@ from cifar10.training.fused import Fused, draw, on_device
 
 Key = tuple[list[int], NDArray[np.int64]]  # (entropy of a step's random numbers, indices of its images)
 
-# A third word for each use of (seed, epoch); none is 0, as the seeds [a, b] and [a, b, 0] are the same.
+# The third number of a seed, one for each use; not 0, as [a, b] and [a, b, 0] give the same stream.
 ORDER, DROPOUT, SAMPLES, AVERAGE, FIRST_STEP = 1, 2, 3, 4, 5
 
 
@@ -34,7 +34,7 @@ def hold_out(split: Split, validation_size: int, seed: int) -> tuple[Split, Spli
 class Order(Sampler[Key]):
     """One epoch's steps over `images` images, in an order drawn from (seed, epoch); set `epoch` before iterating.
 
-    The steps before `first_step` are left out, the last one holds what is left. Persistent workers follow the epoch,
+    The steps before `first_step` are left out, the last batch may be smaller. Persistent workers follow the epoch,
     because they are sent the keys.
     """
 

@@ -9,7 +9,7 @@ from cifar10.core.params import Params
 
 
 class Schedule:
-    """One of PyTorch's schedules for each optimizer; call it after every step and after every epoch.
+    """One of PyTorch's schedules for each optimizer; call `after_step` and `after_epoch`.
 
     At any step all the learning rates are the same fraction of their own peak or start.
     """
