@@ -5,17 +5,21 @@ if __name__ == "__main__":  # before the imports below, which take seconds
 
     end_with_dvc()
 
+from pathlib import Path
+
 import numpy as np
 
+from cifar10.core.files import write_atomically
 from cifar10.core.params import Params
-from cifar10.evaluation.calibration import calibration_error
+from cifar10.drawing.png import png
+from cifar10.evaluation.calibration import calibration_error, reliability
 from cifar10.evaluation.class_scores import class_scores
-from cifar10.evaluation.mistakes import confident_mistakes
+from cifar10.evaluation.sheets import confident_mistakes, first_images
 from cifar10.inference.predict import predict
 from cifar10.inference.runtime import set_up
 from cifar10.inference.score import score
 from cifar10.network.model_file import load_model
-from stages.support.formats import explained, read_split, write_csv, write_figure, write_json
+from stages.support.formats import explained, read_split, write_csv, write_json
 from stages.support.start import run_stage
 
 
@@ -41,9 +45,13 @@ def evaluate(params: Params) -> None:
         scores["tta_accuracy"] = score(averaged, labels).accuracy
     write_json("metrics/test.json", scores)
     write_csv("plots/per_class.csv", ("class", *per_class._fields), zip(classes, *per_class, strict=True))
-    pairs = ((classes[actual], classes[guess]) for actual, guess in zip(labels, predicted, strict=True))
-    write_csv("plots/predictions.csv", ("actual", "predicted"), pairs)
-    write_figure("plots/mistakes.png", lambda: confident_mistakes(images, labels, predicted, confidence, classes))
+    names = np.array(classes)
+    predictions = zip(names[labels], names[predicted], (f"{p:.3f}" for p in confidence), strict=True)
+    write_csv("plots/predictions.csv", ("actual", "predicted", "confidence"), predictions)
+    write_csv("plots/reliability.csv", ("confidence", "accuracy", "images"), reliability(logits, labels))
+    for name, draw in (("mistakes", confident_mistakes), ("examples", first_images)):
+        picture = png(lambda draw=draw: draw(images, labels, predicted, confidence, classes))  # type: ignore[misc]
+        write_atomically(Path(f"plots/{name}.png"), picture)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""data/train and metrics/dataset.json → models/, metrics/train.json, metrics/run.json and the curves in plots/."""
+"""data/train and metrics/dataset.json → models/, metrics/train.json, metrics/run.json, curves and sheets in plots/."""
 
 if __name__ == "__main__":  # before the imports below, which take seconds
     from stages.support.stop import end_with_dvc
@@ -14,18 +14,21 @@ import torch
 
 from cifar10.core.data import Statistics
 from cifar10.core.errors import StoppedError, UserError
+from cifar10.core.files import write_atomically
 from cifar10.core.lock import hold
 from cifar10.core.params import EVALUATION, MACHINE, Params
+from cifar10.drawing.png import png
 from cifar10.inference.runtime import Runtime, set_up
 from cifar10.network.model import Net
 from cifar10.network.model_file import save_model
-from cifar10.training.batches import augmenter, hold_out
+from cifar10.training.batches import hold_out
 from cifar10.training.checkpoints import Checkpoints
 from cifar10.training.complexity import count_parameters, multiply_adds, receptive_field
 from cifar10.training.identity import digest, not_resumed, remember, training_identity
 from cifar10.training.loop import DivergedError, Training, train
-from cifar10.training.samples import augmented_examples, augmented_samples
-from stages.support.formats import declared_files, read_json, read_split, write_csv, write_figure, write_json
+from cifar10.training.network_sheet import network_sheet
+from cifar10.training.samples import augmented_samples, clearest
+from stages.support.formats import declared_files, read_json, read_split, write_csv, write_json
 from stages.support.start import run_stage
 from stages.support.stop import noted_signals
 
@@ -52,12 +55,12 @@ def train_stage(params: Params) -> None:
         # Nothing about the machine, so that the same inputs give the same bytes.
         settings = params.model_dump(exclude=EVALUATION | MACHINE)
         save_model(Path("models/model.safetensors"), training.result, classes, statistics, settings)
-        write_metrics(training, runtime)
-        for name in ("loss", "accuracy"):
-            write_csv(f"plots/{name}.csv", ("epoch", "split", name), training.history.curve(name))
-        write_csv("plots/lr.csv", ("step", "lr"), enumerate(training.history.lr))
-        examples = augmented_examples(augmenter(params, statistics), split, params.seed)
-        write_figure("plots/samples.png", lambda: augmented_samples(*examples, classes))
+        write_curves(training)  # also where the last epoch was finished by an earlier run
+        write_run(training, runtime)
+        examples = clearest(split)
+        samples = png(lambda: augmented_samples(examples, classes, statistics, params))
+        write_atomically(Path("plots/samples.png"), samples)
+        write_atomically(Path("plots/network.png"), png(lambda: network_sheet(training.result, examples.images[-3])))
         checkpoints.remove()
 
 
@@ -65,25 +68,33 @@ def run(training: Training, checkpoints: Checkpoints) -> None:
     """Train to the end; an error says what to do next."""
     try:
         with noted_signals() as stop:
-            train(training, checkpoints, stop)
+            train(training, checkpoints, stop, lambda: write_curves(training))
     except DivergedError as error:
         lower = training.params.lr / 10
         raise UserError(
-            f"train: {error}; no result was written; try a lower one: dvc exp run --set-param lr={lower:g}"
+            f"train: {error}; no network was written; try a lower one: dvc exp run --set-param lr={lower:g}"
         ) from None
     except StoppedError as error:
         raise StoppedError(f"train: {error}; run the same command again to resume", error.exit_code) from None
 
 
-def write_metrics(training: Training, runtime: Runtime) -> None:
-    """Scores and size in metrics/train.json; time and machine, which differ from run to run, in metrics/run.json."""
-    model, history = training.model, training.history
+def write_curves(training: Training) -> None:
+    """Scores so far, so that `dvc plots show` and `dvc metrics show` follow a training that is running."""
+    history, model = training.history, training.model
     size = {
         "parameters": count_parameters(model),
         "receptive_field": receptive_field(model),
         "multiply_adds": multiply_adds(model),
     }
     write_json("metrics/train.json", history.last() | size)
+    for name in ("loss", "accuracy"):
+        write_csv(f"plots/{name}.csv", ("epoch", "split", name, "best"), history.curve(name))
+    write_csv("plots/lr.csv", ("step", "optimizer", "lr"), history.lr)
+
+
+def write_run(training: Training, runtime: Runtime) -> None:
+    """Time and machine, which differ from run to run."""
+    history = training.history
     speed = {
         "seconds": sum(history.seconds),
         "waiting_for_data": history.waiting,

@@ -187,7 +187,7 @@ def test_the_stage_names_both_alternatives(monkeypatch: pytest.MonkeyPatch, para
     with pytest.raises(
         UserError, match=r"^archive could not be downloaded .* DATA_MIRROR=/that/directory .*make demo$"
     ):
-        download(params)
+        download(params.model_copy(update={"dataset": "cifar10"}))
 
 
 def test_mirror_comes_first(server: Server, tmp_path: Path) -> None:
@@ -368,7 +368,7 @@ def test_a_served_archive_and_a_mirror_relative_to_the_main_repository(
     monkeypatch.chdir(tmp_path / "elsewhere")
     for name, value in (("DVC_ROOT", "main"), ("DATA_MIRROR", "mirror"), ("XDG_CACHE_HOME", "empty")):
         monkeypatch.setenv(name, value if name == "DATA_MIRROR" else str(tmp_path / value))
-    download(params)
+    download(params.model_copy(update={"dataset": "cifar10"}))
     assert np.load("data/test/labels.npy").tolist() == list(range(10))
 
 

@@ -45,7 +45,10 @@ def used_params(file: Path) -> set[str]:
         for node in ast.walk(ast.parse(file.read_text()))
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "params"
     }
-    return (names | set(Params.model_fields) - EVALUATION if "model_dump" in names else names) - {"model_dump"}
+    return (names | set(Params.model_fields) - EVALUATION if "model_dump" in names else names) - {
+        "model_dump",
+        "model_copy",
+    }
 
 
 def read_files(file: Path) -> set[str]:

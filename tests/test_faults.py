@@ -20,7 +20,8 @@ from matplotlib.figure import Figure
 from cifar10.core.errors import UserError
 from cifar10.core.files import replacing
 from cifar10.core.lock import hold
-from stages.support.formats import write_figure, write_json
+from cifar10.drawing.png import png
+from stages.support.formats import write_json
 from stages.support.start import run_stage
 from stages.support.stop import noted_signals, stop_signals
 from tests.clone import PARAMS, changed
@@ -159,19 +160,19 @@ with hold(Path({str(tmp_path / "lock")!r}), "it"):
         assert (tmp_path / "lock").read_text() == str(os.getpid())
 
 
-def test_a_users_matplotlibrc_changes_no_picture(tmp_path: Path) -> None:
+def test_a_users_matplotlibrc_changes_no_picture() -> None:
     def draw() -> Figure:
         figure = Figure(figsize=(2, 1))
         figure.subplots().plot([1, 2, 1], label="a line")
         figure.suptitle("title")
         return figure
 
-    write_figure(str(tmp_path / "plain.png"), draw)
+    plain = png(draw)
     settings = {"axes.facecolor": "black", "font.size": 20, "savefig.dpi": 300, "axes.grid": True, "lines.linewidth": 9}
     with matplotlib.rc_context(settings):  # type: ignore[arg-type] # its keys are spelt out there
-        write_figure(str(tmp_path / "styled.png"), draw)
+        styled = png(draw)
         assert matplotlib.rcParams["font.size"] == 20  # and the user's are as before
-    assert (tmp_path / "styled.png").read_bytes() == (tmp_path / "plain.png").read_bytes()
+    assert styled == plain
 
 
 def test_a_lost_terminal_asks_to_stop_except_under_nohup() -> None:

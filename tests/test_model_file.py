@@ -12,7 +12,7 @@ from cifar10.core.params import Execution
 from cifar10.network.model import Net
 from cifar10.network.model_file import load_model, save_model, weights_digest
 
-CLASSES, STATISTICS = ["cat", "dog"], Statistics([0.1, 0.2, 1 / 3], [0.25, 0.5, 1.0])
+CLASSES, STATISTICS = [f"class {i}" for i in range(10)], Statistics([0.1, 0.2, 1 / 3], [0.25, 0.5, 1.0])
 
 
 @pytest.fixture

@@ -169,7 +169,7 @@ def run_schedule(params: Params, steps: int, losses: list[float]) -> list[float]
     optimizer = schedule.schedulers[0].optimizer
     for loss in losses:
         for _ in range(steps):
-            used.append(schedule.lr)
+            used.append(schedule.lr["SGD"])
             optimizer.step()
             schedule.after_step()
         schedule.after_epoch(loss)

@@ -125,7 +125,7 @@ def warm_up(pct_start: float) -> dict[str, float]:
     ],
 )
 def test_combinations(changes: dict[str, Any], message: str) -> None:
-    values = yaml.safe_load(PARAMS)
+    values = yaml.safe_load(PARAMS) | {"dataset": "cifar10"}
     ten_steps = {"epochs": 1, "batch_size": 4_500, "onecycle": warm_up(0.11)}
     for fine in ({"batch_size": 45_000}, {"validation_size": 10}, {"epochs": 1}, ten_steps):
         parse_params(yaml.safe_dump(values | fine))

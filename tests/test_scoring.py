@@ -4,9 +4,8 @@ import torch
 
 from cifar10.core.data import Statistics
 from cifar10.core.params import TestTimeAugmentation
-from cifar10.evaluation.calibration import calibration_error
+from cifar10.evaluation.calibration import calibration_error, reliability
 from cifar10.evaluation.class_scores import class_scores
-from cifar10.evaluation.mistakes import confident_mistakes
 from cifar10.inference.predict import predict, views
 from cifar10.inference.runtime import Runtime
 from cifar10.inference.score import score
@@ -93,12 +92,13 @@ def test_class_scores_by_hand() -> None:
     assert scores.f1 == pytest.approx([2 / 3, 0.8, 0])
 
 
-@pytest.mark.parametrize("mistakes", [0, 3, 60])
-def test_mistakes_shows_the_most_confident_first(mistakes: int) -> None:
-    images, actual = np.zeros((100, 32, 32, 3), np.uint8), np.zeros(100, int)
-    predicted = (np.arange(100) < mistakes).astype(int)
-    confidence = np.linspace(0.3, 0.9, 100)
-    figure = confident_mistakes(images, actual, predicted, confidence, ["cat", "dog"])
-    titles = [axis.get_title() for axis in figure.axes if axis.get_title()]
-    shown = sorted(confidence[:mistakes], reverse=True)[:40]
-    assert titles == [f"dog ({value:.2f})\nis cat" for value in shown]
+def test_reliability_by_hand() -> None:
+    # Confidences 0.9, 0.8 (one right, one wrong) and 0.6 (right); bins of a fifth.
+    logits = torch.log(torch.tensor([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4]], dtype=torch.float64))
+    rows = list(reliability(logits, np.array([0, 0, 0], np.uint8), bins=5))
+    assert [row[2] for row in rows] == [1, 1, 1]
+    assert [row[:2] for row in rows] == [pytest.approx(pair) for pair in ((0.6, 1), (0.8, 0), (0.9, 1))]
+    labels = np.random.default_rng(0).integers(0, 2, 1000, np.uint8)
+    many = torch.randn(1000, 2, generator=torch.Generator().manual_seed(0))
+    gaps = [count * abs(confidence - accuracy) for confidence, accuracy, count in reliability(many, labels)]
+    assert sum(gaps) / 1000 == pytest.approx(calibration_error(many, labels))

@@ -78,7 +78,11 @@ def test_it_learns_and_logs(params: Params, split: Split, capsys: pytest.Capture
     _, history = trained(params, split, epochs=20, dropout=0.0, lr=0.02, augmentation=plain)
     assert history.epochs[-1]["train_loss"] < history.epochs[0]["train_loss"] / 2
     assert history.last()["validation_accuracy"] > 0.9
-    assert len(history.lr) == 20 * 3
+    assert [row[:2] for row in history.lr] == [(0, "SGD"), (0, "Muon"), (50, "SGD"), (50, "Muon")]  # of 60 steps
+    assert all(muon[2] == pytest.approx(0.07 * sgd[2]) for sgd, muon in (history.lr[:2], history.lr[2:]))
+    best = [row for row in history.curve("accuracy") if row[3]]
+    assert [row[1] for row in best] == ["validation"]
+    assert best[0][2] == max(row["validation_accuracy"] for row in history.epochs)
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 20
     assert lines[-1].startswith("epoch 20/20: train loss ")
@@ -91,7 +95,7 @@ def test_infinite_loss_stops_at_its_step(params: Params, split: Split, tmp_path:
     changes: dict[str, Any] = {"optimizer": "sgd", "lr": 1000.0, "weight_decay": 1000.0, "schedule": "step"}
     training = started(params, split, batch_size=16, **changes)
     said = "the loss is no longer finite in epoch 1, step 3, at lr 1000"
-    advice = "no result was written; try a lower one: dvc exp run --set-param lr=100"
+    advice = "no network was written; try a lower one: dvc exp run --set-param lr=100"
     with pytest.raises(UserError, match=f"^train: {said}; {advice}$"):
         run(training, checkpoints)
     assert checkpoints.load() is None  # no state that is not finite is kept
@@ -185,7 +189,7 @@ def test_stopped_after_any_step_it_resumes_with_the_same_bits(
         resumed = started(params, split, init_seed=5, epochs=3, workers=2 if steps == 5 else 0, **settings)
         train(resumed, checkpoints)
         assert "resuming after epoch" in capsys.readouterr().out
-        assert len(resumed.history.lr) == 9
+        assert {row[0] for row in resumed.history.lr} == {0}
         for name, tensor in resumed.result.state_dict().items():
             assert torch.equal(tensor, expected[name]), (steps, name)
         assert (resumed.history.epochs, resumed.history.lr) == (history.epochs, history.lr)

@@ -1,4 +1,4 @@
-"""The formats of the pipeline's files: JSON, CSV, PNG, arrays; written atomically, verified when read."""
+"""The formats of the pipeline's files: JSON, CSV, arrays; written atomically, verified when read."""
 
 import csv
 import io
@@ -16,9 +16,7 @@ from cifar10.core.errors import UserError
 from cifar10.core.files import file_digest, replacing, write_atomically
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-
-    from matplotlib.figure import Figure
+    from collections.abc import Iterator
 
 DIGESTS = "sha256.json"
 
@@ -70,17 +68,6 @@ def write_csv(path: str, header: Iterable[str], rows: Iterable[Iterable[object]]
     writer.writerow(header)
     writer.writerows([f"{value:.6g}" if isinstance(value, float) else value for value in row] for row in rows)
     write_atomically(Path(path), text.getvalue().encode())
-
-
-def write_figure(path: str, draw: "Callable[[], Figure]") -> None:
-    """A PNG of what `draw` returns, under matplotlib's defaults: a user's matplotlibrc changes no byte."""
-    import matplotlib
-
-    image = io.BytesIO()
-    with matplotlib.rc_context():
-        matplotlib.rcdefaults()
-        draw().savefig(image, format="png", dpi=100)
-    write_atomically(Path(path), image.getvalue())
 
 
 @contextmanager

@@ -4,6 +4,8 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from cifar10.network.model import Net
+
 
 def count_parameters(model: nn.Module) -> int:
     """Trainable parameters, BatchNorm's scale and shift included."""
@@ -25,8 +27,21 @@ def receptive_field(model: nn.Module) -> int:
 
 def multiply_adds(model: nn.Module, image_size: int = 32) -> int:
     """Multiply-adds of the convolutions for one image (3, image_size, image_size), padding counted."""
+    return _multiply_adds(model, image_size)["Global"]
+
+
+def multiply_adds_by_layer(network: Net) -> dict[str, int]:
+    """The same for each layer of `network`, by its name, and the head."""
+    counts = _multiply_adds(network, 32)
+    names = {name: f"Net.features.{name}" for name, _ in network.features.named_children()} | {"head": "Net.head"}
+    return {name: counts[path] for name, path in names.items()}
+
+
+def _multiply_adds(model: nn.Module, image_size: int) -> dict[str, int]:
+    """By the path of each module, and "Global" for all."""
     device, training = next(model.parameters()).device, model.training
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         model.eval()(torch.zeros(1, 3, image_size, image_size, device=device))
     model.train(training)
-    return int(counter.get_total_flops()) // 2  # a multiply-add is two operations there
+    # The counter has a multiply-add as two operations.
+    return {path: sum(counts.values()) // 2 for path, counts in counter.get_flop_counts().items()}

@@ -11,7 +11,7 @@ Batch = TypeVar("Batch")
 @dataclass
 class History:
     epochs: list[dict[str, float]] = field(default_factory=list)  # one row per epoch, see Training
-    lr: list[float] = field(default_factory=list)  # learning rate of each step
+    lr: list[tuple[int, str, float]] = field(default_factory=list)  # (step, optimizer, rate), every 50th step
     seconds: list[float] = field(default_factory=list)  # of each epoch, validation included
     images_per_second: list[float] = field(default_factory=list)  # of each epoch, validation not included
     waiting: float = 0.0  # seconds spent waiting for batches, over all epochs
@@ -28,12 +28,13 @@ class History:
         """Loss and accuracy after the last epoch."""
         return {name: value for name, value in self.epochs[-1].items() if name != "epoch"}
 
-    def curve(self, name: str) -> Iterator[tuple[float, str, float]]:
-        """Rows (epoch, split, value) of the "loss" or the "accuracy"."""
+    def curve(self, name: str) -> Iterator[tuple[float, str, float, int]]:
+        """Rows (epoch, split, value, best) of the "loss" or the "accuracy"; best is 1 for the best validation value."""
         for split in ("train", "validation"):
-            yield from (
-                (row["epoch"], split, row[f"{split}_{name}"]) for row in self.epochs if f"{split}_{name}" in row
-            )
+            values = [row[f"{split}_{name}"] for row in self.epochs if f"{split}_{name}" in row]
+            best = values.index(min(values) if name == "loss" else max(values)) if values else -1
+            for i, value in enumerate(values):
+                yield self.epochs[i]["epoch"], split, value, int(split == "validation" and i == best)
 
     def line(self, epochs: int) -> str:
         """One line for the log about the last epoch; `epochs` is the total."""

@@ -149,7 +149,9 @@ class Training:
             raise self._diverged()
         self.model.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        self.history.lr.append(self.schedule.lr)
+        done = self.epoch * len(self.order) + self.step - 1
+        if done % 50 == 0:
+            self.history.lr += [(done, optimizer, lr) for optimizer, lr in self.schedule.lr.items()]
         for optimizer in self.optimizers:
             optimizer.step()
         self.schedule.after_step()
@@ -163,12 +165,18 @@ class Training:
 
     def _diverged(self) -> DivergedError:
         return DivergedError(
-            f"the loss is no longer finite in epoch {self.epoch + 1}, step {self.step}, at lr {self.schedule.lr:g}"
+            f"the loss is no longer finite in epoch {self.epoch + 1}, step {self.step}, at lr "
+            f"{next(iter(self.schedule.lr.values())):g}"
         )
 
 
-def train(training: Training, checkpoints: Checkpoints | None = None, stop: Callable[[], int] = lambda: 0) -> None:
-    """Run `training` to its end, resuming from `checkpoints`; each epoch is saved.
+def train(
+    training: Training,
+    checkpoints: Checkpoints | None = None,
+    stop: Callable[[], int] = lambda: 0,
+    after_epoch: Callable[[], None] = lambda: None,
+) -> None:
+    """Run `training` to its end, resuming from `checkpoints`; each epoch is saved, then `after_epoch` called.
 
     DivergedError where the loss is no longer finite. Where `stop` returns the number of a signal, the step under way is
     finished and saved, and StoppedError is raised.
@@ -180,6 +188,8 @@ def train(training: Training, checkpoints: Checkpoints | None = None, stop: Call
         finished = training.run_epoch(stop)
         if checkpoints:
             checkpoints.save(training.state())
+        if finished:
+            after_epoch()
         if finished and not stop():  # a lost terminal stops the training, and printing to it would fail
             print(training.history.line(training.params.epochs), flush=True)
         if number := stop():

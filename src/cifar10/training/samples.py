@@ -1,4 +1,4 @@
-"""The sheet of augmented samples: what the network sees in training."""
+"""The sheet of augmented images: each transform alone, then all of them as in training."""
 
 from collections.abc import Sequence
 
@@ -6,31 +6,44 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from cifar10.core.data import Split
-from cifar10.training.augmentation import Composed
-from cifar10.training.batches import SAMPLES
-from cifar10.training.fused import Fused
+from cifar10.core.data import Split, Statistics
+from cifar10.core.params import Augmentation, Params
+from cifar10.drawing.sheet import Cell, sheet
+from cifar10.training.batches import SAMPLES, augmenter
+
+OFF = {"flip_p": 0.0, "affine_p": 0.0, "hole_p": 0.0}
+ALONE = {"flip": {"flip_p": 1.0}, "affine": {"affine_p": 1.0}, "hole": {"hole_p": 1.0}}
 
 
-def augmented_examples(
-    augment: Composed | Fused, split: Split, seed: int, draws: int = 9
-) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """The first image of each class (C, 32, 32, 3) and `draws` augmented versions of each (C, draws, 32, 32, 3)."""
-    _, first = np.unique(split.labels, return_index=True)
-    originals = split.images[first]
-    versions = augment(np.repeat(originals, draws, axis=0), [seed, 0, SAMPLES])
-    return originals, versions.reshape(len(first), draws, *originals.shape[1:])
+def clearest(split: Split, candidates: int = 50) -> Split:
+    """One image of each class: of its first `candidates`, the one whose centre differs most from a plain border."""
+
+    def contrast(image: NDArray[np.uint8]) -> float:
+        pixels = image.astype(np.float64)
+        outside = np.ones(image.shape[:2], bool)
+        outside[4:-4, 4:-4] = False
+        border, centre = pixels[outside], pixels[8:-8, 8:-8].reshape(-1, 3)
+        return float(np.abs(centre - border.mean(axis=0)).mean() - 2 * border.std(axis=0).mean())
+
+    firsts = [np.flatnonzero(split.labels == label)[:candidates] for label in np.unique(split.labels)]
+    chosen = [max(indices, key=lambda i: contrast(split.images[i])) for indices in firsts]
+    return Split(split.images[chosen], split.labels[chosen])
 
 
-def augmented_samples(originals: NDArray[np.uint8], versions: NDArray[np.uint8], classes: Sequence[str]) -> Figure:
-    """One original (C, H, W, 3) of each class on the left, its augmented versions (C, K, H, W, 3) beside it."""
-    figure = Figure(figsize=(9, 9.6), layout="constrained")
-    figure.suptitle("One image of each class: the original (left), then as the network sees it in training")
-    axes = figure.subplots(len(classes), versions.shape[1] + 1)
-    for label, row in enumerate(axes):
-        for axis, image in zip(row, [originals[label], *versions[label]], strict=True):
-            axis.imshow(image)
-            axis.set_xticks([])
-            axis.set_yticks([])
-        row[0].set_ylabel(classes[label])
-    return figure
+def augmented_samples(split: Split, classes: Sequence[str], statistics: Statistics, params: Params) -> Figure:
+    """Draw the images of `split`, one row each: plain, each transform alone, then four times as in training."""
+
+    def augmented(augmentation: Augmentation, number: int) -> NDArray[np.uint8]:
+        augment = augmenter(params.model_copy(update={"augmentation": augmentation}), statistics)
+        return augment(split.images, [params.seed, number, SAMPLES])
+
+    alone = [augmented(params.augmentation.model_copy(update=OFF | on), 0) for on in ALONE.values()]
+    trained = [augmented(params.augmentation, number) for number in range(4)]
+    columns = [split.images, *alone, *trained]
+    return sheet(
+        [[Cell(column[i]) for column in columns] for i in range(len(split.labels))],
+        "What the network sees in training",
+        "An image of each class: plain, with each transform alone, and four times as drawn in training",
+        [classes[label] for label in split.labels],
+        ["plain", *ALONE, *["as in training"] * 4],
+    )

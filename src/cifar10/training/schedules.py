@@ -18,9 +18,10 @@ class Schedule:
         self.schedulers = [_schedule(optimizer, params, steps_per_epoch) for optimizer in optimizers]
 
     @property
-    def lr(self) -> float:
-        """That of the first optimizer."""
-        return float(self.schedulers[0].optimizer.param_groups[0]["lr"])
+    def lr(self) -> dict[str, float]:
+        """The learning rate of each optimizer, by its name; the first is that of params.yaml."""
+        optimizers = [scheduler.optimizer for scheduler in self.schedulers]
+        return {type(each).__name__: float(each.param_groups[0]["lr"]) for each in optimizers}
 
     def after_step(self) -> None:
         for scheduler in self.schedulers:

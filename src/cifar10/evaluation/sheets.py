@@ -1,0 +1,55 @@
+"""Sheets of test images with what the network says of them."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from cifar10.drawing.png import BLUE, ORANGE
+from cifar10.drawing.sheet import Cell, sheet
+
+Labels = NDArray[np.integer]
+COLUMNS = 8
+
+
+def confident_mistakes(
+    images: NDArray[np.uint8],
+    actual: Labels,
+    predicted: Labels,
+    confidence: NDArray[np.floating],
+    classes: Sequence[str],
+    count: int = 24,
+) -> Figure:
+    """The `count` wrong predictions of highest confidence (0...1), most confident first."""
+    wrong = np.flatnonzero(actual != predicted)
+    chosen = wrong[np.argsort(-confidence[wrong], kind="stable")][:count]
+    captions = [f"{classes[predicted[i]]} {confidence[i]:.1%}\nlabel: {classes[actual[i]]}\n#{i}" for i in chosen]
+    return _sheet(
+        [Cell(images[i], caption) for i, caption in zip(chosen, captions, strict=True)],
+        f"The {len(chosen)} most confident of {len(wrong):,} mistakes",
+        f"of {len(actual):,} test images: prediction, probability, label, number of the image; some labels are wrong",
+    )
+
+
+def first_images(
+    images: NDArray[np.uint8],
+    actual: Labels,
+    predicted: Labels,
+    confidence: NDArray[np.floating],
+    classes: Sequence[str],
+    count: int = 32,
+) -> Figure:
+    """The first `count` test images, always the same, so that two networks can be compared."""
+    cells = []
+    for i in range(min(count, len(actual))):
+        right = actual[i] == predicted[i]
+        caption = f"{classes[predicted[i]]} {confidence[i]:.0%}" + ("" if right else f"\nlabel: {classes[actual[i]]}")
+        cells.append(Cell(images[i], caption, BLUE if right else ORANGE))
+    right = sum(cell.frame == BLUE for cell in cells)
+    title = f"The first {len(cells)} test images: {right} right (blue), {len(cells) - right} wrong (orange)"
+    return _sheet(cells, title, "prediction and its probability")
+
+
+def _sheet(cells: Sequence[Cell], title: str, subtitle: str) -> Figure:
+    return sheet([cells[i : i + COLUMNS] for i in range(0, len(cells), COLUMNS)], title, subtitle)

@@ -1,0 +1,124 @@
+"""The sheet on the network: receptive field, positions that count, filters of the first layer, table of the layers."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from cifar10.drawing.png import BLUE, ORANGE
+from cifar10.network.model import Net
+from cifar10.training.complexity import count_parameters, multiply_adds_by_layer, receptive_field
+
+SIDE = 32
+
+
+def network_sheet(trained: Net, image: NDArray[np.uint8]) -> Figure:
+    """Draw `trained`, whatever its execution, with the uint8 `image` (32, 32, 3) as an example."""
+    network = Net("dense", dropout=0.0).eval()
+    network.load_state_dict({name: tensor.cpu() for name, tensor in trained.state_dict().items()})
+    figure = Figure(figsize=(9, 7.6), layout="constrained")
+    figure.suptitle("The network", x=0.01, ha="left", size=11, weight="bold")
+    top, bottom = figure.subfigures(2, 1)  # type: ignore[misc] # an array
+    left, right = top.subfigures(1, 2, width_ratios=(1, 1.15))
+    _receptive_fields(left.subplots(), network, image)
+    _positions(right.subplots(2, 3).ravel(), network)
+    left, right = bottom.subfigures(1, 2, width_ratios=(1, 1.9))
+    left.suptitle("Filters of conv1, 3x3, each stretched to 0...1", size=9)
+    _filters(left.subplots(4, 4).ravel(), network)
+    _table(right.subplots(), network)
+    return figure
+
+
+def _receptive_fields(axis: Axes, network: Net, image: NDArray[np.uint8]) -> None:
+    axis.imshow(image, extent=(0, SIDE, SIDE, 0))
+    layers = [*network.features.named_children(), ("average", network.pool)]
+    labels = {
+        "conv3": SIDE + 4.5,
+        "conv5": -1,
+        "conv7": -10.5,
+        "conv9": -34.5,
+        "average": -42.5,
+    }  # y, not on the picture
+    for i, (name, _) in enumerate(layers):
+        if name in labels:
+            size = receptive_field(nn.Sequential(*(module for _, module in layers[: i + 1])))
+            corner = SIDE / 2 - size / 2
+            axis.add_patch(Rectangle((corner, corner), size, size, fill=False, edgecolor=BLUE, linewidth=1.3))
+            axis.text(SIDE / 2, labels[name], f"{name}: {size}", ha="center", va="bottom", size=8, color=BLUE)
+    axis.set(xlim=(-46, 78), ylim=(78, -48), xticks=(), yticks=(), facecolor="#ececec")
+    axis.spines[:].set_visible(False)
+    axis.set_title("Receptive fields in pixels; grey: padding", size=9)
+
+
+def _positions(axes: Sequence[Axes], network: Net) -> None:
+    """Which positions of each map have an influence on the logits, by their gradient."""
+    maps: dict[str, Tensor] = {}
+
+    def keep(name: str) -> Any:
+        def hook(_: nn.Module, __: Any, output: Tensor) -> None:
+            output.retain_grad()
+            maps[name] = output
+
+        return hook
+
+    names = ("conv3", "transition1", "conv4", "conv5", "transition2", "conv7")
+    blocks = dict(network.features.named_children())
+    # A convolution's output: the ReLU behind it changes it in place, and has no gradient where it is 0.
+    hooks = [blocks[name].conv.register_forward_hook(keep(name)) for name in names]  # type: ignore[union-attr]
+    with torch.enable_grad():
+        images = torch.randn(64, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
+        network(images).sum().backward()
+    for hook in hooks:
+        hook.remove()
+    for axis, name in zip(axes, names, strict=True):
+        gradient = maps[name].grad
+        assert gradient is not None
+        counts = (gradient.abs().sum(dim=(0, 1)) > 0).numpy()
+        axis.imshow(counts, cmap=ListedColormap(["#dddddd", BLUE]), vmin=0, vmax=1)
+        axis.set_xticks(np.arange(-0.5, len(counts)), minor=True)
+        axis.set_yticks(np.arange(-0.5, len(counts)), minor=True)
+        axis.grid(which="minor", color="white", linewidth=0.5)
+        axis.tick_params(which="both", length=0, labelleft=False, labelbottom=False)
+        axis.spines[:].set_visible(False)
+        axis.set_title(f"{name}: {counts.sum()} of {counts.size}", size=8)
+    axes[0].get_figure().suptitle("Positions that reach the logits (blue): lattice computes these alone", size=9)  # type: ignore[union-attr]
+
+
+def _filters(axes: Sequence[Axes], network: Net) -> None:
+    weights = network.features.conv1.conv.weight.detach()  # type: ignore[union-attr, operator]
+    for axis, weight in zip(axes, weights, strict=True):
+        low, high = weight.min(), weight.max()
+        axis.imshow(((weight - low) / (high - low)).permute(1, 2, 0).numpy())
+        axis.set_axis_off()
+
+
+def _table(axis: Axes, network: Net) -> None:
+    dense, lattice = multiply_adds_by_layer(network), multiply_adds_by_layer(Net("lattice", dropout=0.0))
+    layers = [*network.features.named_children(), ("average", network.pool), ("head", network.head)]
+    rows, output = [], torch.zeros(1, 3, SIDE, SIDE)
+    for i, (name, module) in enumerate(layers):
+        with torch.no_grad():
+            output = module(output)
+        field = receptive_field(nn.Sequential(*(each for _, each in layers[: i + 1])))
+        numbers = count_parameters(module), dense.get(name, 0), lattice.get(name, 0), field
+        rows.append([name, "x".join(map(str, output.shape[1:])), *(f"{number:,}" for number in numbers)])
+    sums = count_parameters(network), sum(dense.values()), sum(lattice.values())
+    rows.append(["all", "", *(f"{number:,}" for number in sums), ""])
+    titles = ["layer", "output", "parameters", "multiply-adds", "of lattice", "receptive field"]
+    table = axis.table(rows, colLabels=titles, loc="center", cellLoc="right", edges="horizontal")
+    table.auto_set_font_size(False)
+    table.set_fontsize(8)
+    for (row, column), cell in table.get_celld().items():
+        cell.set_edgecolor("#cccccc")
+        cell.set_text_props(weight="bold" if row in (0, len(rows)) else "normal", ha="left" if column == 0 else "right")
+        if column == 4 and row > 0 and rows[row - 1][3] != rows[row - 1][4]:
+            cell.set_text_props(color=ORANGE)
+    table.auto_set_column_width(range(len(titles)))
+    axis.set_axis_off()
