@@ -18,7 +18,7 @@ from cifar10.export.session import BATCH_SIZE, ExportedModel, load_exported, pro
 RELEASE = Path(__file__).resolve().parents[3] / "release/cifar10.onnx"
 SUFFIXES = {
     *(".png", ".jpg", ".jpeg", ".jfif", ".mpo", ".gif", ".webp", ".avif", ".bmp", ".tif", ".tiff"),
-    *(".jp2", ".ppm", ".pgm", ".pbm", ".pnm", ".ico", ".tga"),
+    *(".jp2", ".ppm", ".pgm", ".pbm", ".pnm", ".ico"),
 }
 
 
@@ -81,12 +81,11 @@ class _Output:
         self.classes, self.top, self.as_json = classes, top, as_json
         self.refused = self.width = 0
         self.bar = False
+        self.heading = "" if as_json else f"{HOW[0].upper()}{HOW[1:]}:"
 
     def begin(self, names: list[str]) -> None:
         self.width = min(60, max((len(_shown(name)) for name in names), default=0))
         self.bar = len(names) > BATCH_SIZE and sys.stderr is not None and sys.stderr.isatty()
-        if names and not self.as_json:
-            print(f"{HOW[0].upper()}{HOW[1:]}:", flush=True)
 
     def progress(self, names: list[str]) -> "Iterator[str]":
         if not self.bar:
@@ -97,6 +96,9 @@ class _Output:
 
     def rows(self, names: list[str], predicted: NDArray[np.float32]) -> None:
         """Print a line for each picture: the `top` most probable classes of probabilities (N, 10)."""
+        if self.heading:
+            self._print(self.heading)
+            self.heading = ""
         for name, row in zip(names, predicted, strict=True):
             best = [(self.classes[i], float(row[i])) for i in np.argsort(-row, kind="stable")[: self.top]]
             if self.as_json:

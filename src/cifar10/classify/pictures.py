@@ -15,8 +15,8 @@ from cifar10.core.errors import UserError
 
 SIDE = 32
 HOW = f"the centre square, scaled to {SIDE}x{SIDE} (antialiased), transparency on white"
-# Not EPS, for which Pillow starts another program, nor what nobody has a picture in.
-FORMATS = ("PNG", "JPEG", "MPO", "GIF", "WEBP", "AVIF", "BMP", "TIFF", "JPEG2000", "PPM", "ICO", "TGA")
+# Not EPS, for which Pillow starts another program, nor TGA, which begins like nothing in particular. JPEG includes MPO.
+FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "AVIF", "BMP", "TIFF", "JPEG2000", "PPM", "ICO")
 MOST_PIXELS = 64_000_000  # decoded, a quarter of a gigabyte; a small file can claim any number
 MOST_BYTES = 256_000_000  # of a pipe, which is kept in memory
 

@@ -30,7 +30,8 @@ def load_exported(model: Path | bytes) -> ExportedModel:
     try:
         session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime's own classes have no common name to catch
-        raise ValueError(f"not an ONNX file that can be run: {str(error).splitlines()[0]}") from None
+        reason = str(error).splitlines()[0].rpartition(" : ")[2].rstrip(".")
+        raise ValueError(f"not an ONNX file that can be run: {reason}") from None
     about = session.get_modelmeta().custom_metadata_map
     if not {"classes", "dataset"} <= about.keys():
         raise ValueError("an ONNX file of something else: its metadata name no classes and no dataset")
