@@ -57,7 +57,8 @@ def _files(argument: str, output: "_Output") -> list[str]:
     if not os.path.isdir(argument):  # noqa: PTH112 # Path.is_dir raises for some names
         return [argument]
     found, before = [], output.refused
-    for folder, folders, files in os.walk(argument, onerror=lambda e: output.refuse(e.filename, str(e.strerror))):
+    refuse = lambda error: output.refuse(error.filename, f"cannot be read: {error.strerror}")  # noqa: E731
+    for folder, folders, files in os.walk(argument, onerror=refuse):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         pictures = (name for name in files if Path(name).suffix.lower() in SUFFIXES and not name.startswith("."))
         found += [os.path.join(folder, name) for name in sorted(pictures)]  # noqa: PTH118 # as the user wrote it
