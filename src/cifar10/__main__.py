@@ -11,7 +11,7 @@ Print the most probable classes of each picture.
 
 Of each picture the centre square is taken and scaled to 32x32 pixels (antialiased), transparency on white, of an
 animation the first frame. A picture that cannot be read is named on standard error with the reason, the others
-continue, and the exit code is 1."""
+continue, and the exit code is 1. The network knows ten classes, and finds one of them in every picture."""
 
 
 def main() -> None:
