@@ -40,15 +40,15 @@ def halved(picture: NDArray[np.uint8]) -> NDArray[np.float64]:
     return mean
 
 
-def png(width: int, height: int, depth: int = 8, data: bytes = b"") -> bytes:
-    """A PNG of colours, written by hand."""
+def png(width: int, height: int, text: bytes = b"") -> bytes:
+    """A PNG of colours and with a compressed text, written by hand, without its pixels."""
 
     def chunk(kind: bytes, content: bytes) -> bytes:
         return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
 
-    header = struct.pack(">IIBBBBB", width, height, depth, 2, 0, 0, 0)
-    parts = (chunk(b"IHDR", header), chunk(b"IDAT", zlib.compress(data)), chunk(b"IEND", b""))
-    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+    comment = chunk(b"zTXt", b"Comment\0\0" + zlib.compress(text))
+    return b"\x89PNG\r\n\x1a\n" + header + comment + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
 
 
 def test_a_picture_of_the_networks_size_stays_as_it_is(tmp_path: Path) -> None:
@@ -178,6 +178,7 @@ REFUSED = {
     "truncated JPEG": (saved("jpeg", COLOUR)[:-200], "cannot be read: it is damaged: image file is truncated"),
     "huge": (png(60_000, 60_000), "has too many pixels: at most 64,000,000"),
     "large": (png(10_000, 9_000), "has too many pixels: 10,000 x 9,000, at most 64,000,000; make it smaller"),
+    "a text that grows": (png(32, 32, bytes(10**7)), "cannot be read: it is damaged: Decompressed data too large"),
     "floats": (saved("tiff", Image.fromarray(GREY.astype(np.float32))), "has floating-point pixels"),
     "32 bits": (saved("tiff", Image.fromarray(GREY.astype(np.int32) * 10**6)), "has pixels of 32 bits"),
     "EPS": (saved("eps", COLOUR), "is not a picture"),  # Pillow would start Ghostscript
