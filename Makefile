@@ -1,5 +1,5 @@
 # Each target works as the first command ever typed in a fresh clone: it sets up .venv by itself.
-.PHONY: help setup demo train lint test same verify kills audit bench ablation lock
+.PHONY: help setup demo train lint test same verify kills release audit bench ablation lock
 
 BIN := .venv/bin
 # The stages run as `python -m stages...`: that is the python of .venv.
@@ -30,7 +30,7 @@ demo: setup ## the whole pipeline on embedded digits, no download, about a minut
 	@echo
 	@echo "The workspace now holds a trained classifier of digits. Try next:"
 	@echo "  . .venv/bin/activate              once in this terminal"
-	@echo "  dvc exp run --set-param lr=0.01   change one number: only train and evaluate run again"
+	@echo "  dvc exp run --set-param lr=0.01   change one number: train and what follows it run again"
 	@echo "  dvc params diff                   what differs from the committed parameters"
 	@echo "  dvc metrics diff                  and what came of it"
 	@echo "  dvc plots diff                    the same as curves: dvc_plots/index.html"
@@ -55,6 +55,9 @@ kills: setup ## kill dvc and its stages at 200 moments, compare every byte; abou
 
 verify: setup ## run the whole pipeline again in a copy, compare every output with dvc.lock; as long as dvc repro
 	@$(BIN)/python -m tools.verify
+
+release: setup ## models/model.onnx of the committed parameters into release/, for `cifar10 classify`
+	@$(BIN)/python -m tools.release
 
 audit: setup ## check the locked versions for known vulnerabilities
 	@$(BIN)/uvx pip-audit --disable-pip --require-hashes -r requirements.lock -r requirements-dev.lock

@@ -14,7 +14,7 @@ from stages.support.formats import write_json, write_split
 from tools.params_editor import edited
 from tools.repository import DVC, environment
 
-STAGES = ("download", "compute_stats", "train", "evaluate")
+STAGES = ("download", "compute_stats", "train", "evaluate", "export")
 HEAVY = ("torch", "torchvision", "albumentations", "sklearn", "matplotlib")
 PRINT_STATUS = "print(open('/proc/self/status').read())"
 

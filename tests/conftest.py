@@ -54,7 +54,7 @@ def reproduced(shared: Path) -> Clone:
         if not clone.path.exists():
             making = Clone.make(shared / "making")
             output, _ = making.repro()
-            assert making.ran(output) == ["download", "compute_stats", "train", "evaluate"]
+            assert making.ran(output) == ["download", "compute_stats", "train", "evaluate", "export"]
             making.commit("repro")
             making.path.rename(clone.path)
     return clone

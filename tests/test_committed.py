@@ -53,3 +53,14 @@ def test_the_metrics_belong_to_the_predictions() -> None:
     predictions = committed("plots/predictions.csv").decode().splitlines()[1:]
     right = [actual == predicted for actual, predicted in (line.split(",")[:2] for line in predictions)]
     assert test["accuracy"] == pytest.approx(sum(right) / len(right))
+
+
+def test_the_release_is_the_committed_network() -> None:
+    """make release; its accuracy is the one that evaluate reports, but for the images that the two see differently."""
+    (expected,) = (out["md5"] for out in LOCK["export"]["outs"] if out["path"] == "models/model.onnx")
+    assert md5("release/cifar10.onnx") == expected
+    test, export, run = (json.loads(committed(f"metrics/{name}.json")) for name in ("test", "export", "run"))
+    assert export["bytes"] == len(committed("release/cifar10.onnx"))
+    assert export["equal_top1"] > 0.999
+    rounding = 0.0 if run["precision"] == "fp32" else 0.002  # evaluate in bf16, export in fp32
+    assert export["accuracy"] == pytest.approx(test["accuracy"], abs=1 - export["equal_top1"] + rounding + 1e-9)

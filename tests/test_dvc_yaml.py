@@ -80,9 +80,12 @@ def test_deps_are_the_imports_and_the_files_read(stage: str) -> None:
     assert set(STAGES[stage]["deps"]) == set(code) | locked | read_files(ROOT / f"stages/{stage}.py")
 
 
-def test_no_code_is_without_a_stage() -> None:
+def test_no_code_is_without_a_stage_but_the_command() -> None:
     used = set().union(*(modules(stage) for stage in STAGES))
-    assert used == {path for folder in ("src", "stages") for path in (ROOT / folder).rglob("*.py")}
+    code = {path for folder in ("src", "stages") for path in (ROOT / folder).rglob("*.py")}
+    command = {ROOT / "src/cifar10/__main__.py", *(ROOT / "src/cifar10/classify").rglob("*.py")}
+    assert used == code - command
+    assert command < code
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -97,8 +100,8 @@ def test_every_parameter_is_used_somewhere() -> None:
     assert declared == set(Params.model_fields) - SPEED
 
 
-def test_only_evaluate_opens_the_test_split() -> None:
-    assert [name for name, stage in STAGES.items() if "data/test" in stage["deps"]] == ["evaluate"]
+def test_only_evaluate_and_export_open_the_test_split() -> None:
+    assert [name for name, stage in STAGES.items() if "data/test" in stage["deps"]] == ["evaluate", "export"]
 
 
 def test_metrics_and_plots_stand_in_git_and_come_back_from_the_run_cache() -> None:
@@ -106,4 +109,10 @@ def test_metrics_and_plots_stand_in_git_and_come_back_from_the_run_cache() -> No
         for entry in stage.get("metrics", []) + stage.get("plots", []):
             ((path, settings),) = entry.items()
             assert settings["cache"] is False, path
-    assert set(yaml.safe_load((ROOT / "dvc.yaml").read_text())) == {"stages"}  # top-level ones would be drawn twice
+    # No plots and metrics there: they would be drawn twice.
+    assert set(yaml.safe_load((ROOT / "dvc.yaml").read_text())) == {"stages", "artifacts"}
+
+
+def test_the_artifact_is_an_output() -> None:
+    (artifact,) = yaml.safe_load((ROOT / "dvc.yaml").read_text())["artifacts"].values()
+    assert artifact["path"] in STAGES["export"]["outs"]

@@ -75,6 +75,11 @@ def test_metrics_are_complete_and_sane(clone: Clone) -> None:
     assert train["train_loss"] < math.log(10)  # a uniform guess
     assert train["parameters"] == 189_376
     assert train["receptive_field"] == 115
+    export = json.loads((clone.path / "metrics/export.json").read_text())
+    assert export["equal_top1"] == 1
+    assert 0 < export["largest_difference"] < 1e-4
+    assert export["accuracy"] == pytest.approx(test["accuracy"])
+    assert export["bytes"] == (clone.path / "models/model.onnx").stat().st_size
     predictions = (clone.path / "plots/predictions.csv").read_text().splitlines()[1:]
     hits = [len(set(line.split(",")[:2])) == 1 for line in predictions]
     assert sum(hits) / len(hits) == pytest.approx(test["accuracy"], abs=1e-6)

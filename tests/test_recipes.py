@@ -52,7 +52,7 @@ def test_a_recipe_trains_as_it_is_whatever_the_workspace_holds(clone: Clone, mon
     Path("recipes/tiny.yaml").write_text(yaml.safe_dump(recipe))
     Path("params.yaml").write_text(changed(Path("params.yaml").read_text(), lr=0.1, nesterov=False, tta="flip+shift"))
     output = clone.run("python", "-m", "tools.recipe", "tiny", "--seed", "3")
-    assert clone.ran(output) == ["train", "evaluate"]
+    assert clone.ran(output) == ["train", "evaluate", "export"]
     found = flat(parse_params(Path("params.yaml").read_text()).model_dump())
     assert {key: found[key] for key in flat(recipe)} == flat(recipe) | {"seed": 3}
     assert "[tiny-s3]" in clone.run("dvc", "exp", "list").split()

@@ -21,7 +21,7 @@ def test_a_clone_has_nothing_of_the_workspace_but_its_code(tmp_path: Path) -> No
 
 def test_after_the_demo(clone: Clone, tmp_path: Path) -> None:
     user = Clone.make(tmp_path / "user")
-    for name in git("ls-files", "--with-tree=HEAD", *RESULTS).splitlines():
+    for name in git("ls-files", "--with-tree=HEAD", *RESULTS, "release").splitlines():
         (user.path / name).parent.mkdir(parents=True, exist_ok=True)
         (user.path / name).write_bytes(committed(name))
     user.commit("as committed")

@@ -1,1 +1,1 @@
-"""The network, its evaluation form and its file; train and evaluate depend on it."""
+"""The network, its evaluation form and its file; train, evaluate and export depend on it."""

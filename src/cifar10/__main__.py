@@ -1,0 +1,58 @@
+"""The command `cifar10`, also `python -m cifar10`."""
+
+import argparse
+import os
+import signal
+import sys
+from pathlib import Path
+
+DESCRIPTION = """\
+Print the most probable classes of each picture.
+
+Of each picture the centre square is taken and scaled to 32x32 pixels (antialiased), transparency on white, of an
+animation the first frame. A picture that cannot be read is named on standard error with the reason, the others
+continue, and the exit code is 1. The network knows ten classes, and finds one of them in every picture."""
+
+
+def main() -> None:
+    # Ctrl-C, and a reader that ends (`| head`), end this process without a traceback, also during the imports below.
+    for name in ("SIGINT", "SIGPIPE"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_DFL)
+    parser = argparse.ArgumentParser(prog="cifar10")
+    command = parser.add_subparsers(required=True, metavar="classify").add_parser(
+        "classify", help="what is in a picture", description=DESCRIPTION, formatter_class=argparse.RawTextHelpFormatter
+    )
+    command.add_argument("pictures", nargs="+", metavar="PICTURE", help="a file, a folder, or - for standard input")
+    command.add_argument("--model", metavar="FILE", help="a network: models/model.onnx; otherwise the release's")
+    command.add_argument("--top", type=_positive, default=3, metavar="K", help="how many classes to print (3)")
+    command.add_argument("--json", action="store_true", help="one line of JSON for each picture")
+    arguments = parser.parse_args()
+
+    from cifar10.classify.command import classify  # a fifth of a second, which --help need not wait for
+    from cifar10.core.errors import UserError
+
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr] # a name in another alphabet
+    try:
+        code = classify(arguments.pictures, arguments.model, arguments.top, arguments.json)
+        print(end="", flush=True)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        code = error.exit_code
+    except OSError as error:  # the disk is full, the terminal is lost
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 # until the end; flushing would fail as well
+        print(f"error: standard output: cannot be written: {error.strerror}", file=sys.stderr)
+        code = 1
+    sys.exit(code)
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"must be a whole number from 1 (got {text})")
+    return int(text)
+
+
+if __name__ == "__main__":
+    main()

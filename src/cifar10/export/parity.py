@@ -1,0 +1,40 @@
+"""Whether an exported network computes what the PyTorch network does."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from cifar10.core.data import Statistics
+from cifar10.network.model import Net
+
+
+class Parity(NamedTuple):
+    equal_top1: float  # fraction of images with the same most probable class, 0...1
+    largest_difference: float  # of a probability, over all images and classes
+
+
+def parity(expected: NDArray[np.float32], found: NDArray[np.float32]) -> Parity:
+    """Compare two sets of probabilities (N, 10)."""
+    equal = expected.argmax(1) == found.argmax(1)
+    return Parity(float(equal.mean()), float(np.abs(expected - found).max()))
+
+
+def torch_probabilities(network: Net, images: NDArray[np.uint8], statistics: Statistics) -> NDArray[np.float32]:
+    """Map uint8 images (N, 32, 32, 3) to probabilities (N, 10): fp32, CPU, one thread, BatchNorm not folded.
+
+    None of params.yaml's ways of computing, so that export does not depend on them.
+    """
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in statistics)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # another number gives other bits
+    try:
+        with torch.inference_mode():
+            parts = [
+                network((torch.from_numpy(np.array(batch)).permute(0, 3, 1, 2) / 255 - mean) / std).softmax(1)
+                for batch in np.array_split(images, max(1, len(images) // 100))
+            ]
+    finally:
+        torch.set_num_threads(threads)
+    return torch.cat(parts).numpy()

@@ -1,0 +1,171 @@
+"""The ONNX file computes what the network does, holds what it says, and has the same bytes wherever it is made."""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+from torch import nn
+
+from cifar10.core.data import Statistics
+from cifar10.core.params import Execution
+from cifar10.export.graph import onnx_bytes
+from cifar10.export.parity import Parity, parity, torch_probabilities
+from cifar10.export.session import BATCH_SIZE, load_exported, probabilities
+from cifar10.network.model import Net
+from cifar10.network.model_file import save_model
+from cifar10.training.complexity import multiply_adds
+from tests.test_model import randomised
+
+ROOT = Path(__file__).parent.parent
+CLASSES = [f"class {i}" for i in range(10)]
+STATISTICS = Statistics([0.2, 0.5, 0.7], [0.2, 0.3, 1 / 3])
+
+
+def net(execution: Execution = "lattice") -> Net:
+    """Random weights, such that the probabilities of different images differ, and none is 0 or 1."""
+    torch.manual_seed(1)
+    network = Net(execution, dropout=0.1)
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight)
+    return randomised(network).float()
+
+
+def exported(network: Net) -> bytes:
+    return onnx_bytes(network, CLASSES, STATISTICS, "digits")
+
+
+@pytest.fixture(scope="module")
+def images() -> NDArray[np.uint8]:
+    return np.random.default_rng(0).integers(0, 256, (2 * BATCH_SIZE + 3, 32, 32, 3), np.uint8)
+
+
+@pytest.mark.parametrize("execution", ["lattice", "dense"])
+def test_it_is_the_same_function(execution: Execution, images: NDArray[np.uint8]) -> None:
+    """As the readable form computes it, in 64 bits, BatchNorm not folded."""
+    found = probabilities(load_exported(exported(net(execution))), images)
+    mean, std = (np.array(values).reshape(3, 1, 1) for values in STATISTICS)
+    normalised = (images.transpose(0, 3, 1, 2) / 255 - mean) / std
+    with torch.no_grad():
+        expected = net("dense").double()(torch.from_numpy(normalised)).softmax(1).numpy()
+    assert expected.max() < 0.99  # the comparison below is of something
+    assert expected.std(0).max() > 0.01
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_any_number_of_images(images: NDArray[np.uint8]) -> None:
+    model = load_exported(exported(net()))
+    everything = probabilities(model, images)
+    alone = [probabilities(model, image[None]) for image in images[:3]]
+    np.testing.assert_allclose(np.concatenate(alone), everything[:3], atol=1e-6)
+    assert probabilities(model, images[:0]).shape == (0, 10)
+    np.testing.assert_allclose(everything.sum(1), 1, atol=1e-5)
+
+
+def test_the_metadata_say_what_it_is() -> None:
+    model = onnx.load_from_string(exported(net()))
+    about = {entry.key: json.loads(entry.value) for entry in model.metadata_props}
+    assert about == {"classes": CLASSES, "dataset": "digits", "mean": STATISTICS.mean, "std": STATISTICS.std}
+    loaded = load_exported(model.SerializeToString())
+    assert (loaded.classes, loaded.dataset) == (CLASSES, "digits")
+
+
+def test_it_is_folded_and_in_lattice_form() -> None:
+    """Multiply-adds counted in the file are those of the lattice; BatchNorm, padding and dropout are no nodes."""
+    model = onnx.shape_inference.infer_shapes(onnx.load_from_string(exported(net())))
+    assert {node.op_type for node in model.graph.node} == {
+        *("Transpose", "Cast", "Sub", "Div", "Conv", "Relu", "GlobalAveragePool", "Flatten", "Softmax")
+    }
+    shapes = {value.name: value.type.tensor_type.shape.dim for value in model.graph.value_info}
+    weights = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    counted = sum(
+        weights[node.input[1]].size * shapes[node.output[0]][2].dim_value * shapes[node.output[0]][3].dim_value
+        for node in model.graph.node
+        if node.op_type == "Conv"
+    )
+    assert counted == multiply_adds(Net("lattice", 0.0))
+
+
+def test_the_bytes_depend_on_nothing_else(tmp_path: Path) -> None:
+    """Not on the folder, the process or the run."""
+    save_model(tmp_path / "model", net(), CLASSES, STATISTICS, {})
+    digest = hashlib.sha256(exported(net())).hexdigest()
+    assert hashlib.sha256(exported(net())).hexdigest() == digest
+    code = """
+import hashlib, sys
+from cifar10.export.graph import onnx_bytes
+from cifar10.network.model_file import load_model
+print(hashlib.sha256(onnx_bytes(*load_model(sys.argv[1]), "digits")).hexdigest())
+"""
+    for folder in (tmp_path / "a", tmp_path / "another folder/deeper"):
+        shutil.copytree(ROOT / "src", folder / "src")
+        environment = os.environ | {"PYTHONPATH": str(folder / "src"), "PYTHONHASHSEED": str(len(folder.parts))}
+        command = [sys.executable, "-c", code, str(tmp_path / "model")]
+        found = subprocess.check_output(command, cwd=folder, env=environment, text=True)
+        assert found.strip() == digest
+
+
+def test_parity_by_hand() -> None:
+    expected = np.array([[0.5, 0.5 - 1e-3, 1e-3], [0.2, 0.7, 0.1]], np.float32)
+    found = np.array([[0.25, 0.75 - 1e-3, 1e-3], [0.1, 0.8, 0.1]], np.float32)
+    assert parity(expected, expected) == Parity(1.0, 0.0)
+    assert parity(expected, found) == pytest.approx(Parity(0.5, 0.25))
+
+
+def test_the_reference_for_parity(images: NDArray[np.uint8]) -> None:
+    mean, std = (np.array(values).reshape(3, 1, 1) for values in STATISTICS)
+    normalised = torch.from_numpy((images.transpose(0, 3, 1, 2) / 255 - mean) / std)
+    with torch.no_grad():
+        expected = net().double()(normalised).softmax(1).numpy()
+    threads = torch.get_num_threads()
+    np.testing.assert_allclose(torch_probabilities(net(), images, STATISTICS), expected, atol=1e-5)
+    assert torch.get_num_threads() == threads
+
+
+def other_model(kind: int = TensorProto.UINT8, side: int = 32, metadata: bool = True) -> bytes:
+    """A file that gives zeros for images of this type and size."""
+    axes = numpy_helper.from_array(np.array([1, 2, 3]), "axes")
+    nodes = [
+        helper.make_node("Cast", ["images"], ["floats"], to=TensorProto.FLOAT),
+        helper.make_node("ReduceSum", ["floats", "axes"], ["probabilities"], keepdims=0),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "other",
+        [helper.make_tensor_value_info("images", kind, ["N", side, side, 3])],
+        [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["N"])],
+        [axes],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    if metadata:
+        helper.set_model_props(model, {"classes": "[]", "dataset": '"x"'})
+    return bytes(model.SerializeToString())
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "not an ONNX file that can be run"),
+        (b"hello", "not an ONNX file that can be run"),
+        (exported(net())[:100_000], "not an ONNX file that can be run"),
+        (other_model(metadata=False), "its metadata name no classes"),
+        (other_model(side=224), "224, 224, 3"),
+        (other_model(TensorProto.FLOAT), "tensor.float"),
+        (other_model(), "input and output are"),
+    ],
+    ids=["empty", "text", "truncated", "no metadata", "another size", "another type", "another output"],
+)
+def test_another_file_is_refused(data: bytes, reason: str) -> None:
+    with pytest.raises(ValueError, match=reason) as error:
+        load_exported(data)
+    assert "\n" not in str(error.value)

@@ -1,0 +1,83 @@
+"""make release: only the network of the committed parameters, and only the one that dvc.lock names."""
+
+import hashlib
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from cifar10.core.errors import UserError
+from tests.clone import PARAMS
+from tools.release import main
+
+LOCK = """\
+stages:
+  train:
+    params:
+      params.yaml:
+        lr: {lr}
+        seed: 0
+    outs: []
+  export:
+    deps: []
+    outs:
+    - path: metrics/export.json
+      md5: abc
+    - path: models/model.onnx
+      md5: {md5}
+"""
+RELEASE = Path("release/cifar10.onnx")
+
+
+@pytest.fixture(autouse=True)
+def _repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A repository with committed parameters, and the network and the lock that belong to them."""
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+    monkeypatch.chdir(tmp_path)
+    Path("params.yaml").write_text(PARAMS)
+    identity = ("-c", "user.name=test", "-c", "user.email=test@example.invalid")
+    for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "first"]):
+        subprocess.check_call(["git", *identity, *command])
+    Path("models").mkdir()
+    Path("models/model.onnx").write_bytes(b"network")
+    write_lock()
+
+
+def write_lock(lr: str = "0.2", content: bytes = b"network") -> None:
+    Path("dvc.lock").write_text(LOCK.format(lr=lr, md5=hashlib.md5(content).hexdigest()))
+
+
+def test_the_network_is_copied(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("params.yaml").write_text("of the workspace, which does not matter")
+    main()
+    assert RELEASE.read_bytes() == b"network"
+    assert capsys.readouterr().out.startswith("release: release/cifar10.onnx is models/model.onnx, 7 bytes")
+
+
+def refusal() -> str:
+    with pytest.raises(UserError) as error:
+        main()
+    assert not RELEASE.exists()
+    return str(error.value)
+
+
+def test_other_parameters_are_refused() -> None:
+    write_lock(lr="1e-05")
+    assert refusal().startswith("dvc.lock: is of other parameters than the committed params.yaml (lr differ); ")
+
+
+def test_another_network_is_refused() -> None:
+    write_lock(content=b"another")
+    assert refusal().startswith("models/model.onnx: is not the one that dvc.lock names; ")
+
+
+def test_a_missing_network_is_named() -> None:
+    Path("models/model.onnx").unlink()
+    assert refusal() == "models/model.onnx: cannot be read: No such file or directory; make it: dvc repro"
+
+
+@pytest.mark.parametrize("lock", ["", "stages: {}", "stages: {export: {outs: []}}", "[", "stages:"])
+def test_a_lock_without_it_is_named(lock: str) -> None:
+    Path("dvc.lock").write_text(lock)
+    assert refusal() == "dvc.lock: has no models/model.onnx; make it: dvc repro"
