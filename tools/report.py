@@ -67,7 +67,10 @@ def train_command(params: dict[str, Any]) -> str:
     for path in sorted(Path("recipes").glob("*.yaml")):
         if base | flat(load_yaml(path.read_bytes())) | {"seed": params["seed"]} == params:
             return f"make train RECIPE={path.stem} SEED={params['seed']}"
-    changes = [f" --set-param {shlex.quote(f'{name}={number(a)}')}" for name, a, _, _ in differences(params, base)]
+    changes = [
+        f" --set-param {shlex.quote(f'{name}={str(a).lower() if isinstance(a, bool) else a}')}"
+        for name, a, _, _ in differences(params, base)
+    ]
     return f".venv/bin/dvc exp run{''.join(changes)}" if changes else ".venv/bin/dvc repro"
 
 
@@ -110,7 +113,7 @@ def main() -> None:
     if len(page) > LIMIT:
         raise UserError(f"{PAGE} would have {len(page):,} bytes, more than {LIMIT:,}; make plots/*.png smaller")
     write_atomically(PAGE, page)
-    print(f"{PAGE}: {len(page) / 1e6:.1f} MB, open it in a browser")
+    print(f"{PAGE}: {len(page) / 1e3:,.0f} kB, open it in a browser")
 
 
 if __name__ == "__main__":
