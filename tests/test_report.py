@@ -160,7 +160,7 @@ def test_the_best_epoch_is_marked_on_the_validation_curve(monkeypatch: pytest.Mo
 def test_the_mistakes_are_sorted_and_name_the_test_image(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = text(report(monkeypatch))
     escaped = SCRIPT.replace("<", "&lt;").replace(">", "&gt;")
-    assert f"confidence 1 cat {escaped} 98.7 % 2 {escaped} cat 70.0 %" in seen
+    assert f"confidence 1 cat → {escaped} 98.7 % 2 {escaped} → cat 70.0 %" in seen
     assert "2 of the 3 test images are classified wrongly" in seen
 
 
