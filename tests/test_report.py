@@ -220,7 +220,14 @@ def commit_of_other_results() -> str:
         ("metrics/test.json", "{", "cannot be read: "),
         ("metrics/test.json", "[]", "cannot be read: "),
         ("metrics/test.json", '{"dataset": "cifar10"}', "cannot be read: accuracy is missing or of another type"),
+        ("metrics/test.json", json.dumps(METRICS["test"] | {"loss": float("nan")}), "cannot be read: "),
+        (
+            "metrics/dataset.json",
+            json.dumps(METRICS["dataset"] | {"counts": [1]}),
+            "cannot be read: classes and counts",
+        ),
         ("dvc.lock", "stages: [", "cannot be read: "),
+        ("dvc.lock", "stages: {train: {outs: [{path: data}]}}", "cannot be read: 'md5'"),
         ("dvc.lock", "schema: '2.0'\n", "cannot be read: "),
     ],
 )
@@ -237,6 +244,14 @@ def test_a_missing_or_broken_file_is_one_line(
     assert message.endswith(f"; git restore {path}, or make it: dvc repro")
     assert "\n" not in message
     assert not Path("report.html").exists()
+
+
+def test_a_flipped_bit_in_a_picture_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = bytearray(Path("plots/samples.png").read_bytes())
+    data[-15] ^= 1
+    Path("plots/samples.png").write_bytes(data)
+    with pytest.raises(UserError, match=r"^the workspace: plots/samples.png cannot be read: "):
+        report(monkeypatch)
 
 
 def test_errors_end_with_one_line_and_leave_the_page(monkeypatch: pytest.MonkeyPatch) -> None:

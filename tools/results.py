@@ -35,6 +35,8 @@ PLOTS: dict[str, dict[str, type]] = {
     "reliability": {"confidence": float, "accuracy": float, "images": int},
 }
 PICTURES = ("samples", "network", "mistakes", "examples")
+# What reading a broken file raises; a PNG's wrong checksum is a SyntaxError.
+BROKEN = (OSError, UserError, ValueError, LookupError, TypeError, AttributeError, SyntaxError, csv.Error, YAMLError)
 T = TypeVar("T")
 
 
@@ -49,9 +51,8 @@ class Results:
 
     def __init__(self, name: str, commit: str | None = None) -> None:
         self.name, self.commit, self.md5 = name, commit, dict[str, str]()
-        self.params = flat(self._read("params.yaml", load_yaml))
-        self.lock = self._read("dvc.lock", lambda data: dict(load_yaml(data)["stages"]))
-        self.outs = [out for stage in self.lock.values() for out in stage.get("outs", [])]
+        self.params = self._read("params.yaml", lambda data: flat(load_yaml(data)))
+        self.used, self.outs = self._read("dvc.lock", recorded)
         self.metrics = {name: self._read(f"metrics/{name}.json", scalars, keys) for name, keys in METRICS.items()}
         self.plots = {name: self._read(f"plots/{name}.csv", rows, columns) for name, columns in PLOTS.items()}
         self.pictures = {name: self._read(f"plots/{name}.png", picture) for name in PICTURES}
@@ -60,7 +61,7 @@ class Results:
         wrong = [(row, i) for i, row in enumerate(predictions) if row["actual"] != row["predicted"]]
         self.mistakes = sorted(wrong, key=lambda mistake: -mistake[0]["confidence"])
         accuracy = self.metrics["test"]["accuracy"]
-        self.standard_error = math.sqrt(accuracy * (1 - accuracy) / len(predictions))
+        self.standard_error = math.sqrt(max(0, accuracy * (1 - accuracy)) / len(predictions))
 
     def _read(self, path: str, parse: Callable[..., T], *expected: Mapping[str, Any]) -> T:
         """A file, parsed; UserError says what is wrong with it and what to do next."""
@@ -68,7 +69,7 @@ class Results:
             data = committed(self.commit, path) if self.commit else Path(path).read_bytes()
             self.md5[path] = hashlib.md5(data).hexdigest()
             return parse(data, *expected)
-        except (OSError, UserError, ValueError, LookupError, TypeError, AttributeError, csv.Error, YAMLError) as error:
+        except BROKEN as error:
             what = "is missing" if isinstance(error, (FileNotFoundError, UserError)) else f"cannot be read: {error}"
             next_step = f"git restore {path}, or make it: dvc repro"
             if self.commit:
@@ -80,11 +81,8 @@ class Results:
 
     def doubts(self) -> list[str]:
         """Where the results are not those of params.yaml and dvc.lock."""
-        recorded: dict[str, Any] = {}
-        for stage in self.lock.values():
-            recorded |= flat(stage.get("params", {}).get("params.yaml", {}))
         now = self.params
-        changed = [f"{name} was {old}, is {now.get(name)}" for name, old in recorded.items() if now.get(name) != old]
+        changed = [f"{name} was {old}, is {now.get(name)}" for name, old in self.used.items() if now.get(name) != old]
         other = [out["path"] for out in self.outs if self.md5.get(out["path"], out["md5"]) != out["md5"]]
         return [
             *([f"params.yaml has changed since the results were made: {'; '.join(changed)}."] if changed else []),
@@ -104,11 +102,24 @@ def load_yaml(data: bytes) -> Any:
     return YAML(typ="safe", pure=True).load(data)  # YAML 1.2, as DVC reads and writes it
 
 
+def recorded(data: bytes) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The parameters that the stages used, and their outputs: path, md5, size."""
+    stages, params = load_yaml(data)["stages"].values(), dict[str, Any]()
+    for stage in stages:
+        params |= flat(stage.get("params", {}).get("params.yaml", {}))
+    outs = (out for stage in stages for out in stage.get("outs", []))
+    return params, [{key: out[key] for key in ("path", "md5", "size")} for out in outs]
+
+
 def scalars(data: bytes, keys: Mapping[str, Any]) -> dict[str, Any]:
     values: dict[str, Any] = json.loads(data)
+    json.dumps(values, allow_nan=False)  # ValueError where one is not finite
     for key, kind in keys.items():
         if not isinstance(values.get(key), kind):
             raise ValueError(f"{key} is missing or of another type")
+    lengths = {len(values[key]) for key in ("classes", "counts") if key in keys}
+    if len(lengths) > 1 or any(len(values[key]) != 3 for key in ("mean", "std") if key in keys):
+        raise ValueError("classes and counts, or mean and std, have another length")
     return values
 
 
