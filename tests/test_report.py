@@ -256,7 +256,10 @@ def test_a_flipped_bit_in_a_picture_is_noticed(monkeypatch: pytest.MonkeyPatch) 
 
 def test_errors_end_with_one_line_and_leave_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
     page = report(monkeypatch)
-    assert fails("--compare", "nonsense") == "error: report: git rev-parse: fatal: Needed a single revision"
+    assert (
+        fails("--compare", "nonsense")
+        == "error: report: nonsense is neither a commit nor an experiment; dvc exp show lists these"
+    )
     Path("params.yaml").write_text("lr: -1\nepochs: 0\n")
     assert fails().startswith("error: report: params.yaml: ")
     assert Path("report.html").read_text() == page

@@ -95,7 +95,11 @@ def resolve(name: str) -> Results:
     found = git("for-each-ref", "--format=%(objectname)", f"refs/exps/*/*/{name}").split() or [name]
     if len(found) > 1:
         raise UserError(f"{len(found)} experiments are called {name}; name one by its commit: dvc exp show")
-    return Results(name, git("rev-parse", "--verify", "--end-of-options", f"{found[0]}^{{commit}}"))
+    try:
+        commit = git("rev-parse", "--verify", "--end-of-options", f"{found[0]}^{{commit}}")
+    except UserError:
+        raise UserError(f"{name} is neither a commit nor an experiment; dvc exp show lists these") from None
+    return Results(name, commit)
 
 
 def load_yaml(data: bytes) -> Any:
