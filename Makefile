@@ -1,5 +1,5 @@
 # Each target works as the first command ever typed in a fresh clone: it sets up .venv by itself.
-.PHONY: help setup demo train lint test same verify kills release audit bench ablation lock
+.PHONY: help setup demo train lint test same verify kills release audit bench ablation report lock
 
 BIN := .venv/bin
 # The stages run as `python -m stages...`: that is the python of .venv.
@@ -67,6 +67,9 @@ bench: setup ## speed against a tutorial's training loop, and where the time goe
 
 ablation: setup ## the table of what each change to the recipe is worth, from the experiments of this repository
 	@$(BIN)/python -m tools.ablation
+
+report: setup ## one page about the results, report.html; make report COMPARE=REV shows those of REV beside them
+	@$(BIN)/python -m tools.report $(if $(COMPARE),--compare "$(COMPARE)")
 
 lock: setup ## update both locks within the ranges of pyproject.toml
 	@$(BIN)/uv pip compile $(COMPILE) pyproject.toml -o requirements.lock

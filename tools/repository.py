@@ -24,6 +24,11 @@ def git(*arguments: str) -> str:
     return _git(*arguments).decode(errors="surrogateescape").rstrip("\n")
 
 
+def committed(commit: str, path: str) -> bytes:
+    """A file of a commit, byte for byte; the path is relative to the current folder."""
+    return _git("show", f"{commit}:./{path}")
+
+
 def copy_working_tree(folder: Path) -> None:
     """Copy the files as they are, committed or not, except what git ignores, into a repository without a commit."""
     for path in map(Path, git("ls-files", "-co", "--exclude-standard", "-z").split("\0")):

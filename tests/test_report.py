@@ -1,0 +1,292 @@
+"""make report: a page that holds every number, loads nothing, and says what it is not sure of; on made-up results."""
+
+import hashlib
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from cifar10.core.errors import UserError
+from tests.clone import PARAMS
+from tools.report import LIMIT, main
+
+SCRIPT = "<script>alert(1)</script>"
+METRICS: dict[str, dict[str, object]] = {
+    "dataset": {
+        "images": 54321,
+        "classes": ["cat", SCRIPT],
+        "counts": [23456, 30865],
+        "mean": [0.4123, 0.4234, 0.4345],
+        "std": [0.2123, 0.2234, 0.2345],
+    },
+    "train": {
+        "train_loss": 0.22661,
+        "train_accuracy": 0.92241,
+        "validation_loss": 0.29663,
+        "validation_accuracy": 0.89943,
+        "parameters": 189377,
+        "receptive_field": 117,
+        "multiply_adds": 15722417,
+    },
+    "test": {
+        "dataset": "cifar10",
+        "accuracy": 0.89662,
+        "loss": 0.31613,
+        "macro_f1": 0.89617,
+        "calibration_error": 0.02443,
+        "tta_accuracy": 0.90781,
+    },
+    "run": {
+        "seconds": 3291.9,
+        "processor": "a processor",
+        "instruction_set": "AVX2",
+        "precision": "fp32",
+        "threads": 2,
+        "versions": ["torch 2.11.0", "numpy 2.4.6"],
+    },
+}
+SHOWN = [
+    *("54,321", "23,456", "30,865", "0.4123", "0.4234", "0.4345", "0.2123", "0.2234", "0.2345"),
+    *("0.2266", "0.9224", "0.2966", "0.8994", "189,377", "117", "15,722,417"),
+    *("0.8966", "0.3161", "0.8962", "0.0244", "0.9078", "3,291.9", "AVX2", "torch 2.11.0, numpy 2.4.6"),
+]
+CURVE = "epoch,split,{0},best\n1,train,1.5,0\n2,train,1.25,0\n1,validation,1.375,0\n2,validation,1.125,1\n"
+PLOTS = {
+    "loss": CURVE.format("loss"),
+    "accuracy": CURVE.format("accuracy"),
+    "lr": "step,optimizer,lr\n0,muon,0.01\n0,sgd,0.2\n50,muon,0.005\n50,sgd,0.1\n",
+    "per_class": f"class,precision,recall,f1\ncat,0.9123,0.8123,0.8594\n{SCRIPT},0.7123,0.6123,0.6585\n",
+    "predictions": f"actual,predicted,confidence\ncat,cat,0.900\ncat,{SCRIPT},0.987\n{SCRIPT},cat,0.700\n",
+    "reliability": "confidence,accuracy,images\n0.4,0.5,1\n0.9,0.8,2\n",
+}
+FILES = {f"metrics/{name}.json": json.dumps(values) for name, values in METRICS.items()}
+FILES |= {f"plots/{name}.csv": text for name, text in PLOTS.items()}
+
+
+def git(*arguments: str) -> str:
+    identity = ("-c", "user.name=test", "-c", "user.email=test@example.invalid")
+    return subprocess.check_output(["git", *identity, *arguments], text=True).strip()
+
+
+def commit() -> str:
+    git("add", "-A")
+    git("commit", "-qm", "results")
+    return git("rev-parse", "HEAD")
+
+
+@pytest.fixture(autouse=True)
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+    monkeypatch.chdir(tmp_path)
+    for folder in ("metrics", "plots", "recipes"):
+        Path(folder).mkdir()
+    for path, text in FILES.items():
+        Path(path).write_text(text)
+    for i, name in enumerate(("samples", "network", "mistakes", "examples")):
+        Image.new("RGB", (40 + i, 30)).save(f"plots/{name}.png")
+    Path("params.yaml").write_text(PARAMS)
+    Path("recipes/slow.yaml").write_text("lr: 0.01\n")
+    Path(".gitignore").write_text("report.html\n")
+    digests = {path: hashlib.md5(text.encode()).hexdigest() for path, text in FILES.items()} | {"data": "abc.dir"}
+    outs = "".join(f"    - path: {path}\n      md5: {md5}\n      size: 98765\n" for path, md5 in digests.items())
+    Path("dvc.lock").write_text(
+        f"stages:\n  train:\n    params:\n      params.yaml:\n        lr: 0.2\n        muon:\n          momentum: 0.9\n"
+        f"    outs:\n{outs}"
+    )
+    git("init", "-q")
+    commit()
+    return tmp_path
+
+
+def report(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> str:
+    monkeypatch.setattr(sys, "argv", ["report", *arguments])
+    main()
+    return Path("report.html").read_text()
+
+
+def fails(*arguments: str) -> str:
+    """The one line on stderr of a run that must fail."""
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)}
+    command = [sys.executable, "-m", "tools.report", *arguments]
+    process = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert process.returncode == 1
+    assert process.stdout == ""
+    assert process.stderr.count("\n") == 1
+    return process.stderr.strip()
+
+
+def text(page: str) -> str:
+    """What a reader sees, in one line."""
+    return " ".join(re.sub(r"<style>.*?</style>|<[^>]*>", " ", page, flags=re.DOTALL).split())
+
+
+def test_every_number_is_there_and_the_same_files_give_the_same_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = report(monkeypatch)
+    assert [number for number in SHOWN if not re.search(rf"(?<![\d.]){re.escape(number)}(?![\d])", text(page))] == []
+    assert "89.66 %" in text(page)
+    for row in PLOTS["per_class"].splitlines()[1:]:
+        for number in row.split(",")[1:]:
+            assert f">{number}<" in page
+    lock = Path("dvc.lock").read_text()
+    assert all(md5 in page for md5 in re.findall(r"md5: (\S+)", lock))
+    assert git("rev-parse", "HEAD") in page
+    assert report(monkeypatch) == page
+
+
+def test_the_page_loads_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = report(monkeypatch)
+    assert len(page.encode()) < LIMIT
+    assert page.count('src="data:image/png;base64,') == 4
+    assert len(re.findall(r"\bsrc\s*=|\bhref\s*=|\bsrcset\b|url\(|@import|<link|<script|<iframe|https?:", page)) == 4
+    assert all('alt="' in tag for tag in re.findall(r"<img[^>]*>", page))
+
+
+def test_names_are_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path(SCRIPT.replace("/", "")).touch()  # not committed, so it is named
+    page = report(monkeypatch)
+    assert "<script" not in page
+    assert page.count("&lt;script&gt;") >= 6
+
+
+def test_the_best_epoch_is_marked_on_the_validation_curve(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "1.1250, epoch 2" in text(report(monkeypatch))
+
+
+def test_the_mistakes_are_sorted_and_name_the_test_image(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = text(report(monkeypatch))
+    escaped = SCRIPT.replace("<", "&lt;").replace(">", "&gt;")
+    assert f"confidence 1 cat → {escaped} 98.7 % 2 {escaped} → cat 70.0 %" in seen
+    assert "2 of the 3 test images are classified wrongly" in seen
+
+
+def test_what_is_not_committed_is_named_and_the_command_brings_the_parameters(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = text(report(monkeypatch))
+    assert "The workspace is exactly this commit" in seen
+    assert "make setup .venv/bin/dvc repro make report" in seen
+    assert "do not belong" not in seen
+    Path("params.yaml").write_text(PARAMS.replace("lr: 0.2", "lr: 0.3"))
+    seen = text(report(monkeypatch))
+    assert "Not in this commit: params.yaml." in seen
+    assert ".venv/bin/dvc exp run --set-param lr=0.3 make report" in seen
+    assert "params.yaml has changed since the results were made: lr was 0.2, is 0.3." in seen
+    Path("params.yaml").write_text(PARAMS.replace("lr: 0.2", "lr: 0.01"))
+    assert "make train RECIPE=slow SEED=0" in text(report(monkeypatch))
+
+
+def test_a_file_that_dvc_lock_does_not_know_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("metrics/test.json").write_text(json.dumps(METRICS["test"] | {"accuracy": 0.99}))
+    assert "Not the file that dvc.lock records: metrics/test.json." in text(report(monkeypatch))
+
+
+def test_compare_with_a_commit_and_an_experiment(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = commit_of_other_results()
+    git("update-ref", f"refs/exps/ab/{'c' * 38}/low-lr", before)
+    page = report(monkeypatch, "--compare", "low-lr")
+    seen = text(page)
+    assert "test.accuracy 0.8966 0.5000 +0.3966" in seen
+    assert "lr 0.2 0.1 +0.1000" in seen
+    assert "test.loss" not in seen  # it is equal
+    assert "the workspace and low-lr: the same picture" in seen
+    assert page.count('src="data:image/png;base64,') == 5  # samples.png alone differs
+    assert page.count('aria-label="Loss · the workspace"') == page.count('aria-label="Loss · low-lr"') == 1
+    assert text(report(monkeypatch, "--compare", before)).replace(before, "low-lr") == seen.replace(before, "low-lr")
+
+
+def commit_of_other_results() -> str:
+    """Commit other results, then bring the first ones back."""
+    Path("metrics/test.json").write_text(json.dumps(METRICS["test"] | {"accuracy": 0.5}))
+    Path("params.yaml").write_text(PARAMS.replace("lr: 0.2", "lr: 0.1"))
+    Image.new("RGB", (99, 30)).save("plots/samples.png")
+    other = commit()
+    git("checkout", "-q", "HEAD^", "--", ".")
+    commit()
+    return other
+
+
+@pytest.mark.parametrize(
+    ("path", "content", "reason"),
+    [
+        ("plots/loss.csv", None, "is missing"),
+        ("plots/loss.csv", "epoch,split,loss\n1,train,1.5\n", "cannot be read: no column best"),
+        ("plots/loss.csv", PLOTS["loss"].replace("1.25", "nan"), "cannot be read: no rows, or a number that is not fi"),
+        ("plots/lr.csv", "step,optimizer,lr\n", "cannot be read: no rows"),
+        ("plots/predictions.csv", "actual,predicted,confidence\ncat\n", "cannot be read: "),
+        ("plots/network.png", "no picture", "cannot be read: "),
+        ("metrics/test.json", "{", "cannot be read: "),
+        ("metrics/test.json", "[]", "cannot be read: "),
+        ("metrics/test.json", '{"dataset": "cifar10"}', "cannot be read: accuracy is missing or of another type"),
+        ("metrics/test.json", json.dumps(METRICS["test"] | {"loss": float("nan")}), "cannot be read: "),
+        (
+            "metrics/dataset.json",
+            json.dumps(METRICS["dataset"] | {"counts": [1]}),
+            "cannot be read: classes and counts",
+        ),
+        ("dvc.lock", "stages: [", "cannot be read: "),
+        ("dvc.lock", "stages: {train: {outs: [{path: data}]}}", "cannot be read: 'md5'"),
+        ("dvc.lock", "schema: '2.0'\n", "cannot be read: "),
+    ],
+)
+def test_a_missing_or_broken_file_is_one_line(
+    path: str, content: str | None, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path(path).unlink()
+    if content is not None:
+        Path(path).write_text(content)
+    with pytest.raises(UserError) as error:
+        report(monkeypatch)
+    message = str(error.value)
+    assert message.startswith(f"the workspace: {path} {reason}")
+    assert message.endswith(f"; git restore {path}, or make it: dvc repro")
+    assert "\n" not in message
+    assert not Path("report.html").exists()
+
+
+def test_a_flipped_bit_in_a_picture_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = bytearray(Path("plots/samples.png").read_bytes())
+    data[-15] ^= 1
+    Path("plots/samples.png").write_bytes(data)
+    with pytest.raises(UserError, match=r"^the workspace: plots/samples.png cannot be read: "):
+        report(monkeypatch)
+
+
+def test_errors_end_with_one_line_and_leave_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = report(monkeypatch)
+    assert (
+        fails("--compare", "nonsense")
+        == "error: report: nonsense is neither a commit nor an experiment; dvc exp show lists these"
+    )
+    Path("params.yaml").write_text("lr: -1\nepochs: 0\n")
+    assert fails().startswith("error: report: params.yaml: ")
+    assert Path("report.html").read_text() == page
+
+
+def test_a_commit_without_the_files_and_a_name_of_two_experiments(monkeypatch: pytest.MonkeyPatch) -> None:
+    git("rm", "-q", "--cached", "plots/reliability.csv")
+    git("commit", "-qm", "without")
+    with pytest.raises(UserError, match=r"^HEAD: plots/reliability.csv is missing; compare with a commit that has"):
+        report(monkeypatch, "--compare", "HEAD")
+    for base in ("c", "d"):
+        git("update-ref", f"refs/exps/ab/{base * 38}/twice", "HEAD")
+    git("update-ref", f"refs/exps/ab/{'d' * 38}/twice", "HEAD^")
+    with pytest.raises(UserError, match=r"^2 experiments are called twice"):
+        report(monkeypatch, "--compare", "twice")
+
+
+def test_one_epoch_without_validation(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("loss", "accuracy"):
+        Path(f"plots/{name}.csv").write_text(f"epoch,split,{name},best\n1,train,1.5,0\n")
+    assert "nan" not in report(monkeypatch)
+
+
+def test_a_page_too_large_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    noise = Image.frombytes("RGB", (1000, 800), os.urandom(2_400_000))
+    noise.save("plots/samples.png")
+    with pytest.raises(
+        UserError, match=r"^report.html would have 3,\d{3},\d{3} bytes, more than 3,000,000; make plots"
+    ):
+        report(monkeypatch)

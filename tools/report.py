@@ -1,0 +1,123 @@
+"""make report COMPARE=REV: one self-contained page about the results, report.html; those of REV beside them.
+
+Every number on it is read from params.yaml, dvc.lock, metrics/ and plots/ of the workspace. REV is a commit, a branch
+or the name of an experiment. The page holds no time of day: the same files give the same bytes.
+"""
+
+import argparse
+import shlex
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from matplotlib.ticker import MaxNLocator
+
+from cifar10.core.errors import UserError
+from cifar10.core.files import write_atomically
+from cifar10.core.params import Params
+from cifar10.core.params_file import parse_params
+from tools.params_editor import flat
+from tools.repository import committed, git
+from tools.results import NUMBER, Results, load_yaml, resolve
+
+PAGE, LIMIT = Path("report.html"), 3_000_000  # bytes
+
+
+class Scale(NamedTuple):
+    """Places start...end in a drawing for the numbers low...high."""
+
+    low: float
+    high: float
+    start: float
+    end: float
+
+    def __call__(self, value: float) -> float:
+        return round(self.start + (value - self.low) / (self.high - self.low or 1) * (self.end - self.start), 1)
+
+    def ticks(self) -> list[float]:
+        ticks = MaxNLocator(5, steps=[1, 2, 5, 10]).tick_values(self.low, self.high)
+        rounded = (round(float(tick), 9) for tick in ticks)
+        return [tick for tick in rounded if self.low <= tick <= self.high]
+
+
+def number(value: Any, sign: str = "") -> str:
+    """Four decimal places, one from 10 on; None, which is what the other side does not have, as a dash."""
+    if isinstance(value, list):
+        return ", ".join(map(number, value))
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return "-" if value is None else str(value)
+    if isinstance(value, int):
+        return f"{value:{sign},}"
+    places = ",.4f" if 0.001 <= abs(value) < 10 or not value else ",.1f" if abs(value) >= 10 else ".3g"
+    return f"{value:{sign}{places}}"
+
+
+def differences(here: Mapping[str, Any], there: Mapping[str, Any]) -> list[tuple[str, Any, Any, str]]:
+    """(name, here, there, here - there) of what is not equal; the last is empty where one is no number."""
+    changed = [name for name in {**here, **there} if here.get(name) != there.get(name)]
+    both: list[tuple[str, Any, Any]] = [(name, here.get(name), there.get(name)) for name in changed]
+    return [(n, a, b, number(a - b, "+") if type(a) in NUMBER and type(b) in NUMBER else "") for n, a, b in both]
+
+
+def train_command(params: dict[str, Any]) -> str:
+    """What makes these results in a clone of the commit."""
+    base = flat(load_yaml(committed("HEAD", "params.yaml")))
+    for path in sorted(Path("recipes").glob("*.yaml")):
+        if base | flat(load_yaml(path.read_bytes())) | {"seed": params["seed"]} == params:
+            return f"make train RECIPE={path.stem} SEED={params['seed']}"
+    changes = [
+        f" --set-param {shlex.quote(f'{name}={str(a).lower() if isinstance(a, bool) else a}')}"
+        for name, a, _, _ in differences(params, base)
+    ]
+    return f".venv/bin/dvc exp run{''.join(changes)}" if changes else ".venv/bin/dvc repro"
+
+
+def meanings(schema: Any = Params, prefix: str = "") -> dict[str, str]:
+    """What the schema says of each parameter."""
+    found: dict[str, str] = {}
+    for name, field in schema.model_fields.items():
+        inner = meanings(field.annotation, f"{prefix}{name}.") if hasattr(field.annotation, "model_fields") else {}
+        found |= inner or {prefix + name: field.description}
+    return found
+
+
+def render(here: Results, there: Results | None) -> str:
+    templates = FileSystemLoader(Path(__file__).parent)
+    environment = Environment(
+        loader=templates, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["number"] = number
+    uncommitted = git("diff", "--name-only", "-z", "HEAD") + git("ls-files", "-o", "--exclude-standard", "-z")
+    return environment.get_template("report.html").render(
+        here=here,
+        there=there,
+        both=[here, there] if there else [here],
+        doubts=here.doubts(),
+        meanings=meanings(),
+        Scale=Scale,
+        differences=differences,
+        commit=git("rev-parse", "HEAD"),
+        uncommitted=sorted(filter(None, uncommitted.split("\0"))),
+        train_command=train_command(here.params),
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--compare", metavar="REV")
+    rev = parser.parse_args().compare
+    parse_params(Path("params.yaml").read_bytes())
+    page = render(Results("the workspace"), resolve(rev) if rev else None).encode()
+    if len(page) > LIMIT:
+        raise UserError(f"{PAGE} would have {len(page):,} bytes, more than {LIMIT:,}; make plots/*.png smaller")
+    write_atomically(PAGE, page)
+    print(f"{PAGE}: {len(page) / 1e3:,.0f} kB, open it in a browser")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except UserError as error:
+        sys.exit(f"error: report: {'; '.join(str(error).splitlines())}")

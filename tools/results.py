@@ -1,0 +1,143 @@
+"""The results that the workspace, a commit or an experiment holds: parameters, metrics, plots, dvc.lock; checked."""
+
+import base64
+import csv
+import hashlib
+import io
+import json
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+from PIL import Image
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from cifar10.core.errors import UserError
+from tools.params_editor import flat
+from tools.repository import committed, git
+
+NUMBER = (int, float)
+METRICS: dict[str, dict[str, Any]] = {  # what the template names; it lists whatever else the files hold
+    "dataset": {"images": int, "classes": list, "counts": list, "mean": list, "std": list},
+    "train": {"train_accuracy": NUMBER, "parameters": int, "receptive_field": int, "multiply_adds": int},
+    "test": {"dataset": str, "accuracy": NUMBER, "macro_f1": NUMBER, "calibration_error": NUMBER},
+    "run": {"seconds": NUMBER, "processor": str, "instruction_set": str, "threads": int, "precision": str},
+}
+PLOTS: dict[str, dict[str, type]] = {
+    "loss": {"epoch": int, "split": str, "loss": float, "best": int},
+    "accuracy": {"epoch": int, "split": str, "accuracy": float, "best": int},
+    "lr": {"step": int, "optimizer": str, "lr": float},
+    "per_class": {"class": str, "precision": float, "recall": float, "f1": float},
+    "predictions": {"actual": str, "predicted": str, "confidence": float},
+    "reliability": {"confidence": float, "accuracy": float, "images": int},
+}
+PICTURES = ("samples", "network", "mistakes", "examples")
+# What reading a broken file raises; a PNG's wrong checksum is a SyntaxError.
+BROKEN = (OSError, UserError, ValueError, LookupError, TypeError, AttributeError, SyntaxError, csv.Error, YAMLError)
+T = TypeVar("T")
+
+
+class Picture(NamedTuple):
+    data: str  # base64
+    width: int
+    height: int
+
+
+class Results:
+    """Parameters, metrics, plots and lock of the workspace (commit: None) or of a commit."""
+
+    def __init__(self, name: str, commit: str | None = None) -> None:
+        self.name, self.commit, self.md5 = name, commit, dict[str, str]()
+        self.params = self._read("params.yaml", lambda data: flat(load_yaml(data)))
+        self.used, self.outs = self._read("dvc.lock", recorded)
+        self.metrics = {name: self._read(f"metrics/{name}.json", scalars, keys) for name, keys in METRICS.items()}
+        self.plots = {name: self._read(f"plots/{name}.csv", rows, columns) for name, columns in PLOTS.items()}
+        self.pictures = {name: self._read(f"plots/{name}.png", picture) for name in PICTURES}
+        predictions = self.plots["predictions"]
+        self.confusion = Counter((row["actual"], row["predicted"]) for row in predictions)
+        wrong = [(row, i) for i, row in enumerate(predictions) if row["actual"] != row["predicted"]]
+        self.mistakes = sorted(wrong, key=lambda mistake: -mistake[0]["confidence"])
+        accuracy = self.metrics["test"]["accuracy"]
+        self.standard_error = math.sqrt(max(0, accuracy * (1 - accuracy)) / len(predictions))
+
+    def _read(self, path: str, parse: Callable[..., T], *expected: Mapping[str, Any]) -> T:
+        """A file, parsed; UserError says what is wrong with it and what to do next."""
+        try:
+            data = committed(self.commit, path) if self.commit else Path(path).read_bytes()
+            self.md5[path] = hashlib.md5(data).hexdigest()
+            return parse(data, *expected)
+        except BROKEN as error:
+            what = "is missing" if isinstance(error, (FileNotFoundError, UserError)) else f"cannot be read: {error}"
+            next_step = f"git restore {path}, or make it: dvc repro"
+            if self.commit:
+                next_step = "compare with a commit that has what this version of the pipeline writes"
+            raise UserError(f"{self.name}: {path} {' '.join(what.split())}; {next_step}") from None
+
+    def metrics_flat(self) -> dict[str, Any]:
+        return {f"{file}.{key}": value for file, values in self.metrics.items() for key, value in values.items()}
+
+    def doubts(self) -> list[str]:
+        """Where the results are not those of params.yaml and dvc.lock."""
+        now = self.params
+        changed = [f"{name} was {old}, is {now.get(name)}" for name, old in self.used.items() if now.get(name) != old]
+        other = [out["path"] for out in self.outs if self.md5.get(out["path"], out["md5"]) != out["md5"]]
+        return [
+            *([f"params.yaml has changed since the results were made: {'; '.join(changed)}."] if changed else []),
+            *([f"Not the file that dvc.lock records: {', '.join(other)}."] if other else []),
+        ]
+
+
+def resolve(name: str) -> Results:
+    """The results of a commit, or of the experiment of that name."""
+    found = git("for-each-ref", "--format=%(objectname)", f"refs/exps/*/*/{name}").split() or [name]
+    if len(found) > 1:
+        raise UserError(f"{len(found)} experiments are called {name}; name one by its commit: dvc exp show")
+    try:
+        commit = git("rev-parse", "--verify", "--end-of-options", f"{found[0]}^{{commit}}")
+    except UserError:
+        raise UserError(f"{name} is neither a commit nor an experiment; dvc exp show lists these") from None
+    return Results(name, commit)
+
+
+def load_yaml(data: bytes) -> Any:
+    return YAML(typ="safe", pure=True).load(data)  # YAML 1.2, as DVC reads and writes it
+
+
+def recorded(data: bytes) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The parameters that the stages used, and their outputs: path, md5, size."""
+    stages, params = load_yaml(data)["stages"].values(), dict[str, Any]()
+    for stage in stages:
+        params |= flat(stage.get("params", {}).get("params.yaml", {}))
+    outs = (out for stage in stages for out in stage.get("outs", []))
+    return params, [{key: out[key] for key in ("path", "md5", "size")} for out in outs]
+
+
+def scalars(data: bytes, keys: Mapping[str, Any]) -> dict[str, Any]:
+    values: dict[str, Any] = json.loads(data)
+    json.dumps(values, allow_nan=False)  # ValueError where one is not finite
+    for key, kind in keys.items():
+        if not isinstance(values.get(key), kind):
+            raise ValueError(f"{key} is missing or of another type")
+    lengths = {len(values[key]) for key in ("classes", "counts") if key in keys}
+    if len(lengths) > 1 or any(len(values[key]) != 3 for key in ("mean", "std") if key in keys):
+        raise ValueError("classes and counts, or mean and std, have another length")
+    return values
+
+
+def rows(data: bytes, columns: Mapping[str, type]) -> list[dict[str, Any]]:
+    reader = csv.DictReader(io.StringIO(data.decode()))
+    if missing := [name for name in columns if name not in (reader.fieldnames or ())]:
+        raise ValueError(f"no column {', '.join(missing)}")
+    found = [{name: kind(row[name]) for name, kind in columns.items()} for row in reader]
+    if not found or not all(math.isfinite(v) for row in found for v in row.values() if isinstance(v, float)):
+        raise ValueError("no rows, or a number that is not finite")
+    return found
+
+
+def picture(data: bytes) -> Picture:
+    with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
+        image.verify()
+        return Picture(base64.b64encode(data).decode(), *image.size)
