@@ -24,6 +24,7 @@ METRICS: dict[str, dict[str, Any]] = {  # what the template names; it lists what
     "dataset": {"images": int, "classes": list, "counts": list, "mean": list, "std": list},
     "train": {"train_accuracy": NUMBER, "parameters": int, "receptive_field": int, "multiply_adds": int},
     "test": {"dataset": str, "accuracy": NUMBER, "macro_f1": NUMBER, "calibration_error": NUMBER},
+    "export": {"accuracy": NUMBER, "equal_top1": NUMBER, "largest_difference": NUMBER, "bytes": int},
     "run": {"seconds": NUMBER, "processor": str, "instruction_set": str, "threads": int, "precision": str},
 }
 PLOTS: dict[str, dict[str, type]] = {

@@ -38,7 +38,7 @@ def first_images(
     predicted: Labels,
     confidence: NDArray[np.floating],
     classes: Sequence[str],
-    count: int = 32,
+    count: int = 24,
 ) -> Figure:
     """The first `count` test images, always the same, so that two networks can be compared."""
     cells = []
