@@ -14,7 +14,7 @@ from cifar10.core.params import Params
 from cifar10.drawing.png import png
 from cifar10.evaluation.calibration import calibration_error, reliability
 from cifar10.evaluation.class_scores import class_scores
-from cifar10.evaluation.sheets import confident_mistakes, first_images
+from cifar10.evaluation.sheets import confident_mistakes, example_images
 from cifar10.inference.predict import predict
 from cifar10.inference.runtime import set_up
 from cifar10.inference.score import score
@@ -49,7 +49,7 @@ def evaluate(params: Params) -> None:
     predictions = zip(names[labels], names[predicted], (f"{p:.3f}" for p in confidence), strict=True)
     write_csv("plots/predictions.csv", ("actual", "predicted", "confidence"), predictions)
     write_csv("plots/reliability.csv", ("confidence", "accuracy", "images"), reliability(logits, labels))
-    for name, draw in (("mistakes", confident_mistakes), ("examples", first_images)):
+    for name, draw in (("mistakes", confident_mistakes), ("examples", example_images)):
         picture = png(lambda draw=draw: draw(images, labels, predicted, confidence, classes))  # type: ignore[misc]
         write_atomically(Path(f"plots/{name}.png"), picture)
 

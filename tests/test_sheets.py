@@ -15,7 +15,7 @@ from cifar10.core.data import Split, Statistics
 from cifar10.core.params import Params
 from cifar10.drawing.png import png
 from cifar10.drawing.sheet import Cell, sheet
-from cifar10.evaluation.sheets import confident_mistakes, first_images
+from cifar10.evaluation.sheets import confident_mistakes, example_images
 from cifar10.network.model import LAYERS, Net
 from cifar10.training.network_sheet import network_sheet
 from cifar10.training.samples import augmented_samples, clearest
@@ -50,11 +50,12 @@ def test_mistakes_shows_the_most_confident_first(mistakes: int) -> None:
     assert png(lambda: figure)
 
 
-def test_the_first_images_are_always_the_same() -> None:
-    images, actual = np.zeros((40, 32, 32, 3), np.uint8), np.zeros(40, int)
-    figure = first_images(images, actual, np.arange(40) // 22, np.full(40, 0.5), ["cat", "dog"])
-    assert texts(figure)[0] == "The first 24 test images: 22 right (blue), 2 wrong (orange)"
-    assert texts(figure)[2:] == ["cat 50%"] * 22 + ["dog 50%\nlabel: cat"] * 2
+def test_the_examples_are_always_the_same() -> None:
+    images, actual = np.zeros((240, 32, 32, 3), np.uint8), np.zeros(240, int)
+    figure = example_images(images, actual, np.arange(240) // 220, np.arange(240) / 1000, ["cat", "dog"])
+    assert texts(figure)[0] == "24 test images, always the same: 22 right (blue), 2 wrong (orange)"
+    expected = [f"cat {i / 100:.0%}" for i in range(22)] + [f"dog {i / 100:.0%}\nlabel: cat" for i in (22, 23)]
+    assert texts(figure)[2:] == expected
 
 
 def test_the_clearest_image_is_the_one_that_stands_out() -> None:

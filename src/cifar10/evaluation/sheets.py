@@ -32,7 +32,7 @@ def confident_mistakes(
     )
 
 
-def first_images(
+def example_images(
     images: NDArray[np.uint8],
     actual: Labels,
     predicted: Labels,
@@ -40,14 +40,14 @@ def first_images(
     classes: Sequence[str],
     count: int = 24,
 ) -> Figure:
-    """The first `count` test images, always the same, so that two networks can be compared."""
+    """`count` test images at equal distances, always the same, so that two networks can be compared."""
     cells = []
-    for i in range(min(count, len(actual))):
+    for i in np.arange(min(count, len(actual))) * max(1, len(actual) // count):
         right = actual[i] == predicted[i]
         caption = f"{classes[predicted[i]]} {confidence[i]:.0%}" + ("" if right else f"\nlabel: {classes[actual[i]]}")
         cells.append(Cell(images[i], caption, BLUE if right else ORANGE))
     right = sum(cell.frame == BLUE for cell in cells)
-    title = f"The first {len(cells)} test images: {right} right (blue), {len(cells) - right} wrong (orange)"
+    title = f"{len(cells)} test images, always the same: {right} right (blue), {len(cells) - right} wrong (orange)"
     return _sheet(cells, title, "prediction and its probability")
 
 
