@@ -10,7 +10,6 @@ import csv
 import io
 import json
 import re
-import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -25,6 +24,7 @@ from cifar10.core.files import write_atomically
 from cifar10.core.params import MACHINE
 from tools.params_editor import flat
 from tools.repository import git
+from tools.start import run_tool
 
 CSV = Path("recipes/ablation.csv")
 SAME_RESULT = MACHINE - {"augment_with"}  # albumentations may have been given another transform
@@ -120,7 +120,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except UserError as error:
-        sys.exit(f"error: ablation: {error}")
+    run_tool("ablation", main)

@@ -6,7 +6,6 @@ machine's: device, threads, workers, precision.
 
 import argparse
 import os
-import sys
 from pathlib import Path
 
 import yaml
@@ -14,6 +13,7 @@ import yaml
 from cifar10.core.errors import UserError
 from tools.params_editor import flat
 from tools.repository import DVC, environment, git
+from tools.start import run_tool
 
 FOLDER = Path("recipes")
 
@@ -44,7 +44,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except UserError as error:
-        sys.exit(f"error: recipe: {error}")
+    run_tool("recipe", main)

@@ -1,7 +1,6 @@
 """make release: models/model.onnx, of the committed parameters, as release/cifar10.onnx, for `cifar10 classify`."""
 
 import hashlib
-import sys
 from pathlib import Path
 
 from ruamel.yaml import YAML
@@ -11,6 +10,7 @@ from cifar10.core.errors import UserError
 from cifar10.core.files import write_atomically
 from cifar10.core.params_file import parse_params
 from tools.repository import git
+from tools.start import run_tool
 
 MODEL, RELEASE, LOCK = Path("models/model.onnx"), Path("release/cifar10.onnx"), Path("dvc.lock")
 
@@ -40,7 +40,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except UserError as error:
-        sys.exit(f"error: release: {error}")
+    run_tool("release", main)

@@ -6,7 +6,6 @@ or the name of an experiment. The page holds no time of day: the same files give
 
 import argparse
 import shlex
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,6 +20,7 @@ from cifar10.core.params_file import parse_params
 from tools.params_editor import flat
 from tools.repository import committed, git
 from tools.results import NUMBER, Results, load_yaml, resolve
+from tools.start import run_tool
 
 PAGE, LIMIT = Path("report.html"), 3_000_000  # bytes
 
@@ -117,7 +117,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except UserError as error:
-        sys.exit(f"error: report: {'; '.join(str(error).splitlines())}")
+    run_tool("report", main)

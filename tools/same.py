@@ -14,6 +14,7 @@ from cifar10.core.errors import UserError
 from cifar10.core.files import file_digest
 from tools.params_editor import edited
 from tools.repository import copy_commit, copy_working_tree
+from tools.start import run_tool
 
 TINY = {"dataset": "digits", "validation_size": 1000, "batch_size": 32, "epochs": 2, "tta": "flip+shift", "threads": 1}
 VARIANTS: dict[str, dict[str, object]] = {
@@ -68,7 +69,8 @@ def main() -> None:
         runs = {commit: (before, start(before)), "the working tree": (after, start(after))}
         for name, (folder, run) in runs.items():
             if run.wait():
-                raise UserError(f"{name} failed:\n{(folder / 'log').read_text()}")
+                print((folder / "log").read_text(), file=sys.stderr)
+                raise UserError(f"{name} failed, see above")
         old, new = outputs(before / "outputs"), outputs(after / "outputs")
     differ = [name for name in sorted({*old, *new}) if old.get(name) != new.get(name)]
     if differ:
@@ -77,7 +79,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except UserError as error:
-        sys.exit(f"error: same: {error}")
+    run_tool("same", main)

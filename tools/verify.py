@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import sys
 import tempfile
 import time
 from contextlib import suppress
@@ -15,6 +14,7 @@ import yaml
 from cifar10.core.errors import StoppedError, UserError
 from stages.support.stop import stop_signals
 from tools.repository import DVC, copy_working_tree, environment
+from tools.start import run_tool
 
 MEASURED = {"seconds", "waiting_for_data", "images_per_second"}
 
@@ -87,8 +87,4 @@ def end(dvc: "subprocess.Popen[bytes]") -> None:
 
 
 if __name__ == "__main__":
-    try:
-        verify()
-    except UserError as error:
-        print(f"error: verify: {error}", file=sys.stderr)
-        sys.exit(error.exit_code)
+    run_tool("verify", verify)
