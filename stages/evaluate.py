@@ -46,7 +46,7 @@ def evaluate(params: Params) -> None:
     write_json("metrics/test.json", scores)
     write_csv("plots/per_class.csv", ("class", *per_class._fields), zip(classes, *per_class, strict=True))
     names = np.array(classes)
-    predictions = zip(names[labels], names[predicted], (f"{p:.3f}" for p in confidence), strict=True)
+    predictions = zip(names[labels], names[predicted], (f"{p:.6f}" for p in confidence), strict=True)
     write_csv("plots/predictions.csv", ("actual", "predicted", "confidence"), predictions)
     write_csv("plots/reliability.csv", ("confidence", "accuracy", "images"), reliability(logits, labels))
     for name, draw in (("mistakes", confident_mistakes), ("examples", example_images)):

@@ -27,7 +27,7 @@ def export(params: Params) -> None:
     found = probabilities(load_exported(data), images)
     compared = parity(torch_probabilities(network, images, statistics), found)
     accuracy = float((found.argmax(1) == labels).mean())
-    write_json("metrics/export.json", {"accuracy": accuracy} | compared._asdict() | {"bytes": len(data)})
+    write_json("metrics/export.json", {"onnx_accuracy": accuracy} | compared._asdict() | {"bytes": len(data)})
 
 
 if __name__ == "__main__":

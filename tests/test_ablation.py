@@ -171,6 +171,22 @@ def test_errors_are_one_line(repository: Repository) -> None:
     assert (done.stdout, done.stderr.count("\n"), done.returncode) == ("", 1, 1)
 
 
+def test_a_missing_table_is_named(repository: Repository) -> None:
+    repository.experiment("new-s0", scores(0.8), 1)
+    repository.csv.unlink()
+    with pytest.raises(UserError, match=r"^recipes/ablation.csv: No such file or directory; git restore recipes/abl"):
+        main()
+
+
+def test_experiments_on_other_data_are_left_out(repository: Repository) -> None:
+    """The demo's, for example."""
+    (repository.path / "params.yaml").write_text("dataset: cifar10\n" + PARAMS.format(**DEFAULTS))
+    repository.git("commit", "-qam", "with a dataset")
+    repository.experiment("digits-s0", scores(0.9), 1)  # its params.yaml has none
+    with pytest.raises(UserError, match=r"^no experiment is called NAME-sSEED"):
+        main()
+
+
 def test_the_table_is_complete_or_as_before(repository: Repository) -> None:
     repository.experiment("new-s0", scores(0.8), 1)
     done = command(repository, before="ulimit -f 0;")  # no file may have a single byte

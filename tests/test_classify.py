@@ -176,7 +176,7 @@ REFUSED = {
     "SVG": (b'<?xml version="1.0"?>\n<svg xmlns="http://www.w3.org/2000/svg"/>', "is an SVG drawing, not pixels"),
     "truncated PNG": (saved("png", COLOUR)[:-100], "cannot be read: it is damaged: image file is truncated"),
     "truncated JPEG": (saved("jpeg", COLOUR)[:-200], "cannot be read: it is damaged: image file is truncated"),
-    "huge": (png(60_000, 60_000), "has too many pixels: at most 64,000,000"),
+    "huge": (png(60_000, 60_000), "has too many pixels: 3,600,000,000, at most 64,000,000"),
     "large": (png(10_000, 9_000), "has too many pixels: 10,000 x 9,000, at most 64,000,000; make it smaller"),
     "a text that grows": (png(32, 32, bytes(10**7)), "cannot be read: it is damaged: Decompressed data too large"),
     "floats": (saved("tiff", Image.fromarray(GREY.astype(np.float32))), "has floating-point pixels"),

@@ -63,4 +63,4 @@ def test_the_release_is_the_committed_network() -> None:
     assert export["bytes"] == len(committed("release/cifar10.onnx"))
     assert export["equal_top1"] > 0.999
     rounding = 0.0 if run["precision"] == "fp32" else 0.002  # evaluate in bf16, export in fp32
-    assert export["accuracy"] == pytest.approx(test["accuracy"], abs=1 - export["equal_top1"] + rounding + 1e-9)
+    assert export["onnx_accuracy"] == pytest.approx(test["accuracy"], abs=1 - export["equal_top1"] + rounding + 1e-9)

@@ -50,8 +50,9 @@ def test_no_command_is_excused_that_is_not_there() -> None:
 def test_the_commands_run(clone: Clone) -> None:
     commands = [command for command in dict.fromkeys(COMMANDS) if command not in NOT_RUN]
     assert len(commands) >= 10
-    for command in commands:
-        clone.run("sh", "-c", command)
+    output = {command: clone.run("sh", "-c", command) for command in commands}
+    (table,) = (said for command, said in output.items() if command.startswith("dvc exp show"))
+    assert re.search(r"Experiment +accuracy +lr", table)  # as README shows it
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=lambda page: page.name)

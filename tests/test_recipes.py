@@ -85,3 +85,5 @@ def test_an_unknown_recipe_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     with pytest.raises(UserError, match=r"no recipe is called best; there are: default, digits, fast, reference$"):
         overrides("best", "0")
+    with pytest.raises(UserError, match=r"^SEED must be a whole number from 0 \(got x\)$"):
+        overrides("digits", "x")

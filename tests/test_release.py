@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from cifar10.core.errors import UserError
-from tests.clone import PARAMS
+from tests.clone import PARAMS, changed
 from tools.release import main
 
 LOCK = """\
@@ -65,6 +65,15 @@ def refusal() -> str:
 def test_other_parameters_are_refused() -> None:
     write_lock(lr="1e-05")
     assert refusal().startswith("dvc.lock: is of other parameters than the committed params.yaml (lr differ); ")
+
+
+def test_the_network_of_other_data_is_refused() -> None:
+    """Who has committed the demo must not release a classifier of digits."""
+    Path("params.yaml").write_text(changed(PARAMS, dataset="digits", validation_size=200))
+    identity = ("-c", "user.name=test", "-c", "user.email=test@example.invalid")
+    subprocess.check_call(["git", *identity, "commit", "-qam", "digits"])
+    said = "release/cifar10.onnx: holds cifar10, but the committed params.yaml has dataset: digits"
+    assert refusal() == said
 
 
 def test_another_network_is_refused() -> None:

@@ -41,7 +41,7 @@ METRICS: dict[str, dict[str, object]] = {
         "calibration_error": 0.02443,
         "tta_accuracy": 0.90781,
     },
-    "export": {"accuracy": 0.89671, "equal_top1": 0.99987, "largest_difference": 0.00123, "bytes": 765432},
+    "export": {"onnx_accuracy": 0.89671, "equal_top1": 0.99987, "largest_difference": 0.00123, "bytes": 765432},
     "run": {
         "seconds": 3291.9,
         "processor": "a processor",
@@ -253,7 +253,7 @@ def test_a_missing_or_broken_file_is_one_line(
         report(monkeypatch)
     message = str(error.value)
     assert message.startswith(f"the workspace: {path} {reason}")
-    assert message.endswith(f"; git restore {path}, or make it: dvc repro")
+    assert message.endswith(f"; make it: dvc repro, or if committed: git restore {path}")
     assert "\n" not in message
     assert not Path("report.html").exists()
 
@@ -274,6 +274,8 @@ def test_errors_end_with_one_line_and_leave_the_page(monkeypatch: pytest.MonkeyP
     lines = fails(code=2)
     assert "error: report: params.yaml: lr: must be > 0 (got -1)" in lines
     assert all(line.startswith("error: report: params.yaml: ") for line in lines)
+    Path("params.yaml").unlink()
+    assert fails() == ["error: report: params.yaml: No such file or directory; git restore params.yaml"]
     assert Path("report.html").read_text() == page
 
 

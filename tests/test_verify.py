@@ -213,7 +213,7 @@ def test_a_missing_or_broken_file_is_one_line(repository: Path, path: str, conte
     if content is not None:
         (repository / path).write_text(content)
     process = start(repository, "echo repro")
-    message = f"error: verify: {path}: missing or broken; restore it: git restore {path}, or make it: dvc repro\n"
+    message = f"error: verify: {path}: missing or broken; make it: dvc repro, or if committed: git restore {path}\n"
     assert process.communicate() == ("", message)
     assert process.returncode == 1
 

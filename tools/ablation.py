@@ -42,6 +42,8 @@ def runs() -> Iterator[tuple[str, dict[str, Any]]]:
             run = json.loads(git("show", f"{ref}:metrics/train.json"))
             params, base = (flat(params_yaml.load(git("show", f"{commit}:params.yaml"))) for commit in (ref, f"{ref}^"))
             seconds = json.loads(git("show", f"{ref}:metrics/run.json"))["seconds"]
+            if params.get("dataset") != base.get("dataset"):
+                continue  # the demo's, for example
             run |= {"experiment": ref.rpartition("/")[2], "params": params, "base": base}
             run |= {"commit": git("rev-parse", "--short", f"{ref}^"), "seconds_per_epoch": seconds / params["epochs"]}
             if evaluated(yaml.safe_load(git("show", f"{ref}:dvc.lock"))["stages"]):
@@ -97,8 +99,12 @@ def main() -> None:
     found = table(runs())
     if not found:
         raise UserError("no experiment is called NAME-sSEED; make one with: dvc exp run --name NAME-s0 -S ... train")
-    with CSV.open(newline="") as file:
-        rows: dict[str, dict[str, Any]] = {before["change"]: before for before in csv.DictReader(file)}
+    try:
+        rows: dict[str, dict[str, Any]] = {
+            each["change"]: each for each in csv.DictReader(io.StringIO(CSV.read_text()))
+        }
+    except OSError as error:
+        raise UserError(f"{CSV}: {error.strerror}; git restore {CSV}") from None
     for new in found:
         before = rows.get(new["change"], new)
         if int(before["seeds"]) > new["seeds"]:

@@ -23,6 +23,8 @@ def overrides(recipe: str, seed: str) -> list[str]:
     recipes = {path.stem: path for path in sorted(FOLDER.glob("*.yaml"))}
     if recipe not in recipes:
         raise UserError(f"no recipe is called {recipe}; there are: {', '.join(recipes)}")
+    if not seed.isdecimal():
+        raise UserError(f"SEED must be a whole number from 0 (got {seed})")
     values = flat(yaml.safe_load(recipes[recipe].read_text())) | {"seed": seed}
     return [f"{name}={str(value).lower() if isinstance(value, bool) else value}" for name, value in values.items()]
 

@@ -22,6 +22,8 @@ def main() -> None:
     except (OSError, ValueError, YAMLError, LookupError, TypeError):
         raise UserError(f"{LOCK}: has no {MODEL}; make it: dvc repro") from None
     committed = parse_params(git("show", "HEAD:params.yaml"), "the committed params.yaml").model_dump()
+    if committed["dataset"] != "cifar10":
+        raise UserError(f"{RELEASE}: holds cifar10, but the committed params.yaml has dataset: {committed['dataset']}")
     recorded = [stage["params"]["params.yaml"] for stage in stages.values() if "params" in stage]
     others = sorted({name for values in recorded for name in values if committed.get(name) != values[name]})
     if others:

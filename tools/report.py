@@ -108,7 +108,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--compare", metavar="REV")
     rev = parser.parse_args().compare
-    parse_params(Path("params.yaml").read_bytes())
+    try:
+        parse_params(Path("params.yaml").read_bytes())
+    except OSError as error:
+        raise UserError(f"params.yaml: {error.strerror}; git restore params.yaml") from None
     page = render(Results("the workspace"), resolve(rev) if rev else None).encode()
     if len(page) > LIMIT:
         raise UserError(f"{PAGE} would have {len(page):,} bytes, more than {LIMIT:,}; make plots/*.png smaller")

@@ -24,7 +24,7 @@ METRICS: dict[str, dict[str, Any]] = {  # what the template names; it lists what
     "dataset": {"images": int, "classes": list, "counts": list, "mean": list, "std": list},
     "train": {"train_accuracy": NUMBER, "parameters": int, "receptive_field": int, "multiply_adds": int},
     "test": {"dataset": str, "accuracy": NUMBER, "macro_f1": NUMBER, "calibration_error": NUMBER},
-    "export": {"accuracy": NUMBER, "equal_top1": NUMBER, "largest_difference": NUMBER, "bytes": int},
+    "export": {"onnx_accuracy": NUMBER, "equal_top1": NUMBER, "largest_difference": NUMBER, "bytes": int},
     "run": {"seconds": NUMBER, "processor": str, "instruction_set": str, "threads": int, "precision": str},
 }
 PLOTS: dict[str, dict[str, type]] = {
@@ -72,7 +72,7 @@ class Results:
             return parse(data, *expected)
         except BROKEN as error:
             what = "is missing" if isinstance(error, (FileNotFoundError, UserError)) else f"cannot be read: {error}"
-            next_step = f"git restore {path}, or make it: dvc repro"
+            next_step = f"make it: dvc repro, or if committed: git restore {path}"
             if self.commit:
                 next_step = "compare with a commit that has what this version of the pipeline writes"
             raise UserError(f"{self.name}: {path} {' '.join(what.split())}; {next_step}") from None

@@ -67,10 +67,15 @@ def main() -> None:
         copy_commit(commit, before)
         copy_working_tree(after)
         runs = {commit: (before, start(before)), "the working tree": (after, start(after))}
-        for name, (folder, run) in runs.items():
-            if run.wait():
-                print((folder / "log").read_text(), file=sys.stderr)
-                raise UserError(f"{name} failed, see above")
+        try:
+            for name, (folder, run) in runs.items():
+                if run.wait():
+                    print((folder / "log").read_text(), file=sys.stderr)
+                    raise UserError(f"{name} failed, see above")
+        finally:  # also where a signal ends this
+            for _, run in runs.values():
+                run.kill()
+                run.wait()
         old, new = outputs(before / "outputs"), outputs(after / "outputs")
     differ = [name for name in sorted({*old, *new}) if old.get(name) != new.get(name)]
     if differ:

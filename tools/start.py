@@ -2,12 +2,14 @@
 
 import sys
 from collections.abc import Callable
+from signal import SIGTERM, signal
 
 from cifar10.core.errors import UserError
 
 
 def run_tool(name: str, main: Callable[[], None]) -> None:
     """Call `main`; a UserError is printed, one line per fault, without a traceback, and Ctrl-C ends without one."""
+    signal(SIGTERM, lambda number, _: sys.exit(128 + number))  # so that temporary folders are removed
     try:
         main()
     except UserError as error:

@@ -57,7 +57,7 @@ def read(folder: Path) -> tuple[dict[str, str], dict[str, object]]:
         run = json.loads((folder / name).read_text()).items()
         return outs, {key: value for key, value in run if key not in MEASURED}
     except (OSError, ValueError, yaml.YAMLError, LookupError, TypeError, AttributeError):
-        raise UserError(f"{name}: missing or broken; restore it: git restore {name}, or make it: dvc repro") from None
+        raise UserError(f"{name}: missing or broken; make it: dvc repro, or if committed: git restore {name}") from None
 
 
 def check_lock(folder: str, outs: dict[str, str]) -> None:

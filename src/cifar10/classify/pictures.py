@@ -1,6 +1,7 @@
 """A picture file as the network takes it, or the reason why it cannot be read."""
 
 import io
+import re
 import stat
 import sys
 import warnings
@@ -70,8 +71,9 @@ def _open(file: BinaryIO) -> Image.Image:
         if start.startswith((b"<svg", b"<?xml", b"<!--", b"<!DOCTYPE svg")) and b"<svg" in start:
             raise UserError("is an SVG drawing, not pixels; save it as PNG") from None
         raise UserError(f"is not a picture; these formats can be read: {', '.join(FORMATS)}") from None
-    except Image.DecompressionBombError:  # Pillow's own limit, which is higher
-        raise UserError(f"has too many pixels: at most {MOST_PIXELS:,}; make it smaller") from None
+    except Image.DecompressionBombError as error:  # Pillow's own limit, which is higher; it names the number of pixels
+        pixels = next((int(number) for number in re.findall(r"\d+", str(error))), 0)
+        raise UserError(f"has too many pixels: {pixels:,}, at most {MOST_PIXELS:,}; make it smaller") from None
     width, height = image.size
     if width * height > MOST_PIXELS:
         raise UserError(f"has too many pixels: {width:,} x {height:,}, at most {MOST_PIXELS:,}; make it smaller")

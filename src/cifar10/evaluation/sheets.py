@@ -28,7 +28,7 @@ def confident_mistakes(
     return _sheet(
         [Cell(images[i], caption) for i, caption in zip(chosen, captions, strict=True)],
         f"The {len(chosen)} most confident of {len(wrong):,} mistakes",
-        f"of {len(actual):,} test images: prediction, probability, label, number of the image; some labels are wrong",
+        f"of {len(actual):,} test images: prediction, probability, label, number; some labels may be wrong",
     )
 
 
