@@ -78,7 +78,7 @@ def test_metrics_are_complete_and_sane(clone: Clone) -> None:
     export = json.loads((clone.path / "metrics/export.json").read_text())
     assert export["equal_top1"] == 1
     assert 0 < export["largest_difference"] < 1e-4
-    assert export["accuracy"] == pytest.approx(test["accuracy"])
+    assert export["onnx_accuracy"] == pytest.approx(test["accuracy"])
     assert export["bytes"] == (clone.path / "models/model.onnx").stat().st_size
     predictions = (clone.path / "plots/predictions.csv").read_text().splitlines()[1:]
     hits = [len(set(line.split(",")[:2])) == 1 for line in predictions]
