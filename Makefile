@@ -1,5 +1,5 @@
 # Each target works as the first command ever typed in a fresh clone: it sets up .venv by itself.
-.PHONY: help setup demo train lint test same verify kills release audit bench ablation report lock
+.PHONY: help setup setup-cluster demo train lint test same verify kills release audit bench ablation report lock
 
 BIN := .venv/bin
 # The stages run as `python -m stages...`: that is the python of .venv.
@@ -8,17 +8,24 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export UV_SYSTEM_CERTS ?= 1
 
 help: ## list these targets
-	@sed -nE 's/^([a-z]+):[^#]*## (.*)/make \1|\2/p' Makefile | awk -F'|' '{printf "  %-13s %s\n", $$1, $$2}'
+	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/make \1|\2/p' Makefile | awk -F'|' '{printf "  %-19s %s\n", $$1, $$2}'
 
-# The build of PyTorch that .venv holds: gpu (runs on CPUs as well) or cpu. Later calls keep it.
-TORCH ?= $(or $(patsubst .venv/installed-%,%,$(firstword $(wildcard .venv/installed-*))),gpu)
+# What .venv holds: the build of PyTorch, gpu (runs on CPUs as well) or cpu, and whether Ray. Later calls keep both.
+INSTALLED := $(subst -, ,$(notdir $(firstword $(wildcard .venv/installed-*))))
+TORCH ?= $(or $(word 2,$(INSTALLED)),gpu)
+CLUSTER ?= $(word 3,$(INSTALLED))
+STAMP := .venv/installed-$(TORCH)$(if $(CLUSTER),-cluster)
+LOCKS := requirements.lock requirements-dev.lock $(if $(CLUSTER),requirements-cluster.lock)
 
-setup: .venv/installed-$(TORCH) ## make .venv from the hashed locks (TORCH=cpu: small build, no GPU)
+setup: $(STAMP) ## make .venv from the hashed locks (TORCH=cpu: small build, no GPU)
 
-# The stamp comes last, so that an interrupted set-up is resumed at the next call. The other build's stamp goes first.
-.venv/installed-$(TORCH): setup.sh requirements.lock requirements-dev.lock
+setup-cluster: ## the same, with Ray for make sweep and DVC's support for SSH and S3
+	@$(MAKE) --no-print-directory setup CLUSTER=1
+
+# The stamp comes last, so that an interrupted set-up is resumed at the next call. The one before goes first.
+$(STAMP): setup.sh $(LOCKS)
 	@rm -f $(filter-out $@,$(wildcard .venv/installed-*))
-	@PYTHON="$(PYTHON)" TORCH="$(TORCH)" bash setup.sh
+	@PYTHON="$(PYTHON)" TORCH="$(TORCH)" LOCKS="$(LOCKS)" bash setup.sh
 	@touch $@
 
 RECIPE ?= default
@@ -60,7 +67,7 @@ release: setup ## models/model.onnx of the committed parameters into release/, f
 	@$(BIN)/python -m tools.release
 
 audit: setup ## check the locked versions for known vulnerabilities
-	@$(BIN)/uvx pip-audit --disable-pip --require-hashes -r requirements.lock -r requirements-dev.lock
+	@$(BIN)/uvx pip-audit --disable-pip --require-hashes -r requirements.lock -r requirements-dev.lock -r requirements-cluster.lock
 
 bench: setup ## speed against a tutorial's training loop, and where the time goes; ten minutes, nothing else running
 	@$(BIN)/python -m benchmarks
@@ -71,7 +78,9 @@ ablation: setup ## the table of what each change to the recipe is worth, from th
 report: setup ## one page about the results, report.html; make report COMPARE=REV shows those of REV beside them
 	@$(BIN)/python -m tools.report $(if $(COMPARE),--compare "$(COMPARE)")
 
-lock: setup ## update both locks within the ranges of pyproject.toml
+lock: setup ## update the locks within the ranges of pyproject.toml
 	@$(BIN)/uv pip compile $(COMPILE) pyproject.toml -o requirements.lock
 	@$(BIN)/uv pip compile $(COMPILE) --group dev -c requirements.lock -o requirements-dev.lock
+	@$(BIN)/uv pip compile $(COMPILE) --group cluster -c requirements.lock -c requirements-dev.lock \
+		-o requirements-cluster.lock
 COMPILE := --universal --python-version 3.11 --fork-strategy fewest --generate-hashes --no-header --upgrade -q

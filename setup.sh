@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Install into .venv exactly what the hashed locks list. `make setup` calls this; after an interruption, run it again.
-# PYTHON names the interpreter; TORCH=cpu takes PyTorch's small build, without the libraries for NVIDIA GPUs.
+# PYTHON names the interpreter, LOCKS the locks; TORCH=cpu takes PyTorch's small build, without the libraries for GPUs.
 set -euo pipefail
 cd "$(dirname "$0")"
 TORCH="${TORCH:-gpu}"
+read -ra locks <<< "${LOCKS:-requirements.lock requirements-dev.lock}"
 trap 'exit 130' INT # pip handles Ctrl-C itself and returns an ordinary error, after which this script would continue
 
 fail() {
@@ -44,11 +45,11 @@ without() { awk -v names="^($1)==" '/^[a-z]/ {keep = $0 !~ names} keep' "${@:2}"
 if [ "$TORCH" = cpu ]; then
     # The small builds have hashes of their own, so these two come by version and everything else by hash.
     options="--torch-backend cpu"
-    without 'torch|torchvision|triton|nvidia-.*|cuda-.*' requirements.lock requirements-dev.lock > .venv/all.lock
+    without 'torch|torchvision|triton|nvidia-.*|cuda-.*' "${locks[@]}" > .venv/all.lock
     sed -nE 's/^(torch|torchvision)==([0-9.]+).*/\1===\2+cpu/p' requirements.lock >> .venv/all.lock
 else
     options=--require-hashes
-    sed -E 's/^(torch|torchvision)==/&=/' requirements.lock requirements-dev.lock > .venv/all.lock
+    sed -E 's/^(torch|torchvision)==/&=/' "${locks[@]}" > .venv/all.lock
 fi
 
 echo "setup: installing into .venv (5 GB; TORCH=cpu takes far less)"

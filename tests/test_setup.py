@@ -255,3 +255,15 @@ def test_make_runs_set_up_once_and_remembers_the_build(project: Project) -> None
     project.run("make", "setup")
     assert project.installed == GPU
     assert [path.name for path in project.path.glob(".venv/installed-*")] == ["installed-gpu"]
+
+
+def test_ray_is_kept_by_later_calls(project: Project) -> None:
+    (project.path / "requirements-cluster.lock").write_text(wheel(project.path / "index", "ray", "2.60"))
+    project.run("make", "setup", "TORCH=cpu")
+    assert project.installed == CPU
+    project.run("make", "setup-cluster")
+    assert project.installed == sorted([*CPU, "ray-2.60"])
+    project.write_lock("ruamel_yaml")
+    project.run("touch", "-d", "1 hour", "requirements.lock")  # newer than what is installed
+    project.run("make", "setup")
+    assert project.installed == sorted({*CPU, "ray-2.60"} - {"ruamel_yaml-0.19"})
