@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+from collections.abc import Sequence
 from pathlib import Path
 
 from cifar10.core.errors import UserError
@@ -27,6 +28,21 @@ def git(*arguments: str) -> str:
 def committed(commit: str, path: str) -> bytes:
     """A file of a commit, byte for byte; the path is relative to the current folder."""
     return _git("show", f"{commit}:./{path}")
+
+
+def blobs(names: Sequence[str]) -> list[bytes | None]:
+    """Files of commits, named COMMIT:./PATH, with one call of git for all of them; None for one that is not there."""
+    command = ["git", "cat-file", "--batch"]
+    output = io.BytesIO(
+        subprocess.run(command, input="\n".join(names).encode(), capture_output=True, check=True).stdout
+    )
+    found: list[bytes | None] = []
+    for _ in names:
+        *_, size = output.readline().split()  # "ID blob SIZE" or "NAME missing"
+        found.append(None if size == b"missing" else output.read(int(size)))
+        if found[-1] is not None:
+            output.read(1)
+    return found
 
 
 def copy_working_tree(folder: Path) -> None:

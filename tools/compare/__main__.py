@@ -1,0 +1,116 @@
+"""make compare: the settings that were tried, each with its mean over the seeds and its difference to the base.
+
+A run is an experiment of this repository, or the results of HEAD. Runs that differ in the seed alone, or in threads and
+workers, are one setting. Choices are made by validation accuracy; the test split's columns are filled where `evaluate`
+has scored every network of the setting. The table is also written as comparison.csv, the seeds as comparison.png.
+"""
+
+import argparse
+import csv
+import io
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+from ruamel.yaml.error import YAMLError
+
+from cifar10.core.errors import UserError
+from cifar10.core.files import write_atomically
+from tools.compare.comparable import distinct, one_kind
+from tools.compare.plot import draw
+from tools.compare.runs import BROKEN, find_runs
+from tools.compare.settings import Setting, as_yaml, difference, settings, varied
+from tools.compare.table import COMPARED, NUMBERS, label, table
+from tools.params_editor import flat
+from tools.repository import committed
+from tools.results import load_yaml
+from tools.start import run_tool
+
+CSV, PLOT = Path("comparison.csv"), Path("comparison.png")
+
+
+def measure(found: Sequence[Setting]) -> str:
+    """By what the settings are ordered and drawn: the first number that all of them have."""
+    for number in (*COMPARED, "train_accuracy"):
+        if all(setting.values(number) for setting in found):
+            return number
+    raise UserError("not every run has a train_accuracy; name those that do: EXPERIMENTS='...'")
+
+
+def row(setting: Setting, base: Setting | None, committed: dict[str, Any]) -> dict[str, Any]:
+    """A line of comparison.csv; accuracies are fractions."""
+    changed = [f"-S {name}={as_yaml(value)}" for name, value in setting.params.items() if committed.get(name) != value]
+    cells: dict[str, Any] = {"setting": setting.label, "base": int(setting.is_base), "set_params": " ".join(changed)}
+    cells["experiments"] = " ".join(run.name for run in setting.runs)
+    cells["seeds"] = " ".join(str(run.params["seed"]) for run in setting.runs)
+    for number in NUMBERS:
+        values = setting.values(number)
+        cells[number] = round(mean(values.values()), 6) if values else ""
+        cells[f"{number}_std"] = round(stdev(values.values()), 6) if len(values) > 1 else ""
+        if number in COMPARED:
+            apart = difference(values, base.values(number)) if base and not setting.is_base else None
+            cells[f"{number}_difference"] = round(apart.value, 6) if apart else ""
+            cells[f"{number}_error"] = round(apart.error, 6) if apart and apart.error is not None else ""
+            cells[f"{number}_from"] = apart.of if apart else ""
+    return cells
+
+
+def count(number: int, what: str) -> str:
+    return f"{number} {what}" + "s" * (number != 1)
+
+
+def parameters(name: str, read: Callable[[], bytes]) -> dict[str, Any]:
+    try:
+        params = flat(load_yaml(read()))
+        return params | {"dataset": params["dataset"]}
+    except (OSError, YAMLError, *BROKEN) as error:
+        raise UserError(f"{name} cannot be read: {' '.join(str(error).split())}; git restore params.yaml") from None
+
+
+def compare(patterns: Sequence[str], base_name: str | None) -> None:
+    here = parameters("params.yaml", Path("params.yaml").read_bytes)
+    head = varied(parameters("HEAD's params.yaml", lambda: committed("HEAD", "params.yaml")))
+    runs, notes = find_runs(patterns, here["dataset"])
+    if not runs:
+        advice = "there are no runs to compare; make one: dvc exp run --name NAME -S lr=0.1"
+        raise UserError("\n".join([*notes, advice]))
+    named = [run for run in runs if run.name == base_name]
+    if base_name and not named:
+        raise UserError(
+            f"BASE={base_name} is none of the runs that are compared: {', '.join(run.name for run in runs)}"
+        )
+    one_kind(runs)
+    runs, same = distinct(runs, lambda run: (frozenset(varied(run.params).items()), run.params["seed"]))
+    found = settings(runs, varied(named[0].params) if named else head)
+    base = next((setting for setting in found if setting.is_base), None)
+    by = measure(found)
+    if by not in COMPARED:
+        notes.append("ordered and drawn by train accuracy, as not every run has the others")
+    if not base:
+        notes.append("no run has the parameters of the committed params.yaml, so there are no differences; ")
+        notes[-1] += f"name a run as the base: make compare BASE={runs[0].name}"
+    found.sort(key=lambda setting: -mean(setting.values(by).values()))
+    rows = [row(setting, base, head) for setting in found]
+    dots = [(label(cells), setting.values(by)) for cells, setting in zip(rows, found, strict=True)]
+    picture = draw(dots, list(base.values(by).values()) if base else [], by.replace("_", " "))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_atomically(CSV, text.getvalue().encode())
+    write_atomically(PLOT, picture)
+    print(table(rows), "± standard deviation over the seeds; of a difference: its standard error", sep="\n")
+    print(*notes, *same, f"{CSV} and {PLOT}: {count(len(found), 'setting')}, {count(len(runs), 'run')}", sep="\n")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("experiments", nargs="*", metavar="PATTERN", help="names; * stands for any letters")
+    parser.add_argument("--base", metavar="NAME", help="an experiment of the setting to compare with")
+    arguments = parser.parse_args()
+    compare(arguments.experiments, arguments.base)
+
+
+if __name__ == "__main__":
+    run_tool("compare", main)

@@ -1,0 +1,161 @@
+"""The runs that this repository holds: its DVC experiments and the results of HEAD, and of what kind they are."""
+
+import hashlib
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
+from typing import Any, NamedTuple
+
+import yaml
+
+from cifar10.core.errors import UserError
+from tools.params_editor import flat
+from tools.repository import blobs, git
+
+FILES = ("params.yaml", "dvc.lock", "metrics/train.json", "metrics/run.json", "metrics/test.json")
+TRAIN = ("validation_accuracy", "validation_loss", "train_accuracy")
+TEST = {"accuracy": "test_accuracy", "tta_accuracy": "tta_accuracy", "calibration_error": "calibration_error"}
+MODEL = "models/model.safetensors"
+# What of metrics/run.json may change a result. The processor's name and the threads change speed and last bits alone.
+MACHINE_TYPE = ("device", "precision", "instruction_set", "system")
+SPEED = ("processor", "threads")
+BROKEN = (ValueError, LookupError, TypeError, AttributeError, ZeroDivisionError, yaml.YAMLError)
+
+
+class Run(NamedTuple):
+    name: str
+    params: dict[str, Any]
+    numbers: dict[str, float]  # of TRAIN and TEST, seconds_per_epoch; what was not measured is not there
+    model: str  # md5
+    kind: dict[str, dict[str, Any]]  # what must be equal in runs that are compared: {"data of train": {path: md5}}
+    speed: tuple[Any, ...]
+
+
+class Yaml12(yaml.CSafeLoader):
+    """As tools.results.load_yaml reads numbers (1e-05 is one), but 20 times faster, which 100 experiments need."""
+
+
+Yaml12.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?(\.\d+|\d+(\.\d*)?)([eE][-+]?\d+)?$"), list("-+.0123456789")
+)
+
+
+def find_runs(patterns: Sequence[str], dataset: Any) -> tuple[list[Run], list[str]]:
+    """The runs whose names match one of the patterns, without any those on `dataset`; and what to say about them.
+
+    UserError names each experiment that cannot be read.
+    """
+    found, notes, faults = list[Run](), list[str](), list[str]()
+    head, commits = _head(), _experiments()
+    chosen = {name: ref for name, ref in commits.items() if not patterns or _matches(name, patterns)}
+    if head not in commits and (not patterns or _matches(head, patterns)):
+        chosen[head] = "HEAD"
+    for pattern in patterns:
+        if not any(_matches(name, [pattern]) for name in chosen):
+            raise UserError(f"no experiment is called {pattern}; dvc exp show lists those that there are")
+    contents = iter(blobs([f"{ref}:./{file}" for ref in chosen.values() for file in FILES]))
+    for name, ref in chosen.items():
+        files = {file: next(contents) for file in FILES}
+        try:
+            params = flat(_yaml(files, "params.yaml"))
+            if patterns or params.get("dataset") == dataset:
+                found.append(_run(name, params, files))
+        except BROKEN as error:
+            said = f"{error} is missing" if isinstance(error, KeyError) else " ".join(str(error).split())
+            if ref == "HEAD":
+                notes.append(f"{name} has no results that belong to its params.yaml, so it takes no part: {said}")
+            else:
+                faults.append(f"{name}: {said}; remove it: dvc exp remove {name}, or name others: EXPERIMENTS='...'")
+    if faults:
+        raise UserError("\n".join(faults))
+    return found, notes
+
+
+def _head() -> str:
+    branch = git("rev-parse", "--abbrev-ref", "HEAD")
+    return git("rev-parse", "--short", "HEAD") if branch == "HEAD" else branch
+
+
+def _experiments() -> dict[str, str]:
+    """{name: ref}; where two commits have experiments of one name, NAME@COMMIT."""
+    refs = git("for-each-ref", "--format=%(refname)", "refs/exps").split()
+    matches = [match for ref in refs if (match := re.fullmatch(r"refs/exps/(\w{2})/(\w{38})/(.+)", ref))]
+    count = Counter(match[3] for match in matches)
+    return {match[3] + f"@{match[1]}{match[2][:5]}" * (count[match[3]] > 1): match[0] for match in matches}
+
+
+def _matches(name: str, patterns: Iterable[str]) -> bool:
+    return any(fnmatchcase(each, pattern) for pattern in patterns for each in (name, name.partition("@")[0]))
+
+
+def _run(name: str, params: dict[str, Any], files: Mapping[str, bytes | None]) -> Run:
+    """ValueError or another of BROKEN where the files are incomplete, or not of one run."""
+    stages = _yaml(files, "dvc.lock")["stages"]
+    if "train" not in stages:
+        raise ValueError("dvc.lock: the stage train has never run")
+    if stale := _stale(stages["train"], params):
+        raise ValueError(f"not trained with its params.yaml: {stale}")
+    run = _json(files, "metrics/run.json", stages["train"])
+    numbers = _numbers(_json(files, "metrics/train.json", stages["train"]), {key: key for key in TRAIN})
+    (seconds,) = _numbers(run, {"seconds": "seconds"}).values()
+    numbers["seconds_per_epoch"] = seconds / params["epochs"]
+    deps, model = _md5(stages["train"]["deps"]), _md5(stages["train"]["outs"])[MODEL]
+    kind = {"data": _of(deps, data=True), "code of train": _of(deps, data=False)}
+    kind["machine"] = {key: run[key] for key in MACHINE_TYPE}
+    evaluate = stages.get("evaluate")
+    if evaluate and _md5(evaluate["deps"])[MODEL] == model and not _stale(evaluate, params):
+        numbers |= _numbers(_json(files, "metrics/test.json", evaluate), TEST)
+        deps = _md5(evaluate["deps"])
+        kind |= {"test data": _of(deps, data=True), "code of evaluate": _of(deps, data=False)}
+    if not isinstance(params["seed"], int):
+        raise ValueError("params.yaml: seed is no whole number")
+    return Run(name, params, numbers, model, kind, tuple(run[key] for key in SPEED))
+
+
+def _stale(stage: Mapping[str, Any], params: Mapping[str, Any]) -> str:
+    """Where the recorded parameters of a stage are not those of params.yaml."""
+    used = flat(stage["params"]["params.yaml"])
+    return ", ".join(f"{key} was {old}, is {params.get(key)}" for key, old in used.items() if params.get(key) != old)
+
+
+def _md5(entries: Iterable[Mapping[str, str]]) -> dict[str, str]:
+    return {entry["path"]: entry["md5"] for entry in entries}
+
+
+def _of(deps: Mapping[str, str], data: bool) -> dict[str, str]:
+    return {p: md5 for p, md5 in deps.items() if p.startswith(("data/", "metrics/")) == data and p != MODEL}
+
+
+def _numbers(values: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, float]:
+    found = {new: values[old] for old, new in names.items() if old in values}
+    for name, value in found.items():
+        if type(value) not in (int, float) or not math.isfinite(value):
+            raise ValueError(f"{name} is no number: {value}")
+    return found
+
+
+def _bytes(files: Mapping[str, bytes | None], path: str) -> bytes:
+    if (data := files[path]) is None:
+        raise ValueError(f"{path} is missing")
+    return data
+
+
+def _yaml(files: Mapping[str, bytes | None], path: str) -> Any:
+    try:
+        return yaml.load(_bytes(files, path), Yaml12)
+    except yaml.YAMLError as error:
+        raise ValueError(f"{path} cannot be read: {error}") from None
+
+
+def _json(files: Mapping[str, bytes | None], path: str, stage: Mapping[str, Any]) -> Any:
+    """A metrics file, which must be the one that the stage wrote."""
+    data = _bytes(files, path)
+    if hashlib.md5(data).hexdigest() != _md5(stage["outs"])[path]:
+        raise ValueError(f"{path} is not the file that dvc.lock records")
+    try:
+        return json.loads(data)
+    except ValueError as error:
+        raise ValueError(f"{path} cannot be read: {error}") from None

@@ -1,0 +1,90 @@
+"""Settings, each with the runs that differ in the seed alone, and their differences with standard errors."""
+
+from collections.abc import Mapping, Sequence
+from math import sqrt
+from pathlib import Path
+from statistics import mean, stdev, variance
+from typing import Any, NamedTuple
+
+from ruamel.yaml.error import YAMLError
+
+from cifar10.core.errors import UserError
+from tools.compare.runs import Run
+from tools.params_editor import flat
+from tools.results import load_yaml
+
+# No part of a setting: the machine's choices, of which metrics/run.json records what came of them. augment_with is part
+# of it: with a transform that only albumentations has, or on a GPU, the images are not the same.
+NOT_SETTING = {"seed", "device", "precision", "threads", "workers"}
+
+
+class Difference(NamedTuple):
+    value: float
+    error: float | None  # the standard error
+    of: str  # what it was computed from
+
+
+class Setting(NamedTuple):
+    label: str
+    params: dict[str, Any]
+    runs: list[Run]
+    is_base: bool
+
+    def values(self, number: str) -> dict[int, float]:
+        """By seed; none where a run has no such number, or where the time is that of different machines."""
+        mixed = number == "seconds_per_epoch" and len({run.speed for run in self.runs}) > 1
+        if mixed or not all(number in run.numbers for run in self.runs):
+            return {}
+        return {run.params["seed"]: run.numbers[number] for run in self.runs}
+
+
+def varied(params: dict[str, Any]) -> dict[str, Any]:
+    """What makes the setting."""
+    return {name: value for name, value in params.items() if name not in NOT_SETTING}
+
+
+def settings(runs: Sequence[Run], base: dict[str, Any]) -> list[Setting]:
+    """One for each set of parameters, named by its recipe or by what differs from the base."""
+    groups = dict[frozenset[Any], list[Run]]()
+    for run in sorted(runs, key=lambda run: int(run.params["seed"])):
+        groups.setdefault(frozenset(varied(run.params).items()), []).append(run)
+    every = [varied(group[0].params) for group in groups.values()]
+    names = dict.fromkeys(name for params in every for name in params)
+    varies = [name for name in names if len({params.get(name) for params in every}) > 1]
+    by_recipe, found = recipes(), []
+    for params, group in zip(every, groups.values(), strict=True):
+        named = [name for name in names if params.get(name) != base.get(name)]
+        if base not in every and varies:
+            named = varies  # the base is none of the rows, so what differs from it says little
+        text = ", ".join(f"{name} {as_yaml(params.get(name))}" for name in named)
+        label = next((name for name, recipe in by_recipe if recipe == params), "base" if params == base else text)
+        found.append(Setting(label, params, group, params == base))
+    return found
+
+
+def recipes() -> list[tuple[str, dict[str, Any]]]:
+    """Names and settings of the whole sets of parameters in recipes/."""
+    found = []
+    for path in sorted(Path("recipes").glob("*.yaml")):
+        try:
+            found.append((path.stem, varied(flat(load_yaml(path.read_bytes())))))
+        except (YAMLError, AttributeError) as error:
+            raise UserError(f"{path} cannot be read: {' '.join(str(error).split())}; git restore {path}") from None
+    return found
+
+
+def difference(one: Mapping[int, float], base: Mapping[int, float]) -> Difference | None:
+    """How much higher `one` is, both by seed: paired where possible, as each seed has a validation split of its own."""
+    pairs = [value - base[seed] for seed, value in one.items() if seed in base]
+    if not one or not base:
+        return None
+    if len(pairs) > 1:
+        return Difference(mean(pairs), stdev(pairs) / sqrt(len(pairs)), f"{len(pairs)} pairs")
+    apart, of = mean(one.values()) - mean(base.values()), f"{len(one)} and {len(base)} runs"
+    if len(one) > 1 and len(base) > 1:
+        return Difference(apart, sqrt(variance(one.values()) / len(one) + variance(base.values()) / len(base)), of)
+    return Difference(pairs[0], None, "1 pair") if pairs else Difference(apart, None, of)
+
+
+def as_yaml(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
