@@ -1,5 +1,5 @@
 # Each target works as the first command ever typed in a fresh clone: it sets up .venv by itself.
-.PHONY: help setup setup-cluster demo train lint test same verify kills release audit bench ablation report lock
+.PHONY: help setup setup-cluster demo train sweep lint test same verify kills release audit bench compare report lock
 
 BIN := .venv/bin
 # The stages run as `python -m stages...`: that is the python of .venv.
@@ -47,6 +47,10 @@ demo: setup ## the whole pipeline on embedded digits, no download, about a minut
 train: setup ## run a recipe as an experiment: make train RECIPE=reference SEED=1
 	@$(BIN)/python -m tools.recipe "$(RECIPE)" --seed "$(SEED)"
 
+sweep: setup-cluster ## many experiments on Ray: make sweep GRID='lr=0.05,0.1 seed=0,1,2' [RECIPE=fast] [ADDRESS=auto]
+	@$(BIN)/python -m tools.sweep $(GRID) $(if $(filter command line,$(origin RECIPE)),--recipe "$(RECIPE)") \
+		$(if $(FILE),--file "$(FILE)") $(if $(ADDRESS),--address "$(ADDRESS)")
+
 lint: setup ## ruff and mypy
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
 
@@ -72,8 +76,8 @@ audit: setup ## check the locked versions for known vulnerabilities
 bench: setup ## speed against a tutorial's training loop, and where the time goes; ten minutes, nothing else running
 	@$(BIN)/python -m benchmarks
 
-ablation: setup ## the table of what each change to the recipe is worth, from the experiments of this repository
-	@$(BIN)/python -m tools.ablation
+compare: setup ## experiments side by side, mean over the seeds, against BASE=NAME; EXPERIMENTS='fast-* lr-*' chooses
+	@set -f; $(BIN)/python -m tools.compare $(if $(BASE),--base "$(BASE)") -- $(EXPERIMENTS)
 
 report: setup ## one page about the results, report.html; make report COMPARE=REV shows those of REV beside them
 	@$(BIN)/python -m tools.report $(if $(COMPARE),--compare "$(COMPARE)")

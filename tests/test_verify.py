@@ -15,7 +15,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from tests.clone import Clone, changed
-from tools.verify import end
+from tools.session import end
 
 ROOT = Path(__file__).parent.parent
 LOCK = "stages: {make: {outs: [{path: out.txt, md5: abc}, {path: metrics/run.json, md5: def}]}}\n"

@@ -4,15 +4,14 @@ import json
 import os
 import subprocess
 import tempfile
-import time
-from contextlib import suppress
 from pathlib import Path
-from signal import SIGKILL, SIGTERM, Signals, signal
+from signal import Signals, signal
 
 import yaml
 
 from cifar10.core.errors import StoppedError, UserError
 from stages.support.stop import stop_signals
+from tools import session
 from tools.repository import DVC, copy_working_tree, environment
 from tools.start import run_tool
 
@@ -30,14 +29,10 @@ def verify() -> None:
     with tempfile.TemporaryDirectory(prefix="verify-") as folder:
         copy_working_tree(Path(folder))
         check_lock(folder, expected)
-        # A session of its own: see end().
-        dvc = subprocess.Popen([DVC, "repro", "--force"], cwd=folder, env=environment(), start_new_session=True)
-        while dvc.poll() is None and not came:
-            time.sleep(0.1)
-        end(dvc)
+        code = session.run([DVC, "repro", "--force"], lambda: came, cwd=Path(folder), env=environment())
         if came:
             raise StoppedError(f"stopped by {Signals(came[0]).name}; the copy is removed", 128 + came[0])
-        if dvc.returncode:
+        if code:
             raise UserError("dvc repro failed, see above")
         found, here = read(Path(folder))
     results = {path: "same     " if found.get(path) == md5 else "DIFFERENT" for path, md5 in expected.items()}
@@ -73,17 +68,6 @@ def check_lock(folder: str, outs: dict[str, str]) -> None:
                     names += state if isinstance(state, dict) else [path]
         if names:
             raise UserError(f"dvc.lock is outdated: {stage}: {', '.join(names)} changed; dvc repro, then make verify")
-
-
-def end(dvc: "subprocess.Popen[bytes]") -> None:
-    """Return when DVC's session has ended, also the stage and its workers: until then they write into the copy."""
-    for number, seconds in ((SIGTERM, 10), (SIGKILL, 1)):
-        with suppress(ProcessLookupError, PermissionError):  # none is left; on macOS: only zombies
-            os.killpg(dvc.pid, number)
-            for _ in range(20 * seconds):
-                dvc.poll()
-                os.killpg(dvc.pid, 0)
-                time.sleep(0.05)
 
 
 if __name__ == "__main__":

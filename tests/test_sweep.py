@@ -1,0 +1,356 @@
+"""make sweep: what runs, under which names; and, with Ray, that each experiment arrives once, whatever is lost."""
+
+import contextlib
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from cifar10.core.errors import UserError
+from tests.clone import PARAMS, Clone, changed
+from tools import session
+from tools.sweep.plan import grid, placed, plan, rows
+from tools.sweep.refs import arrived, clean_commit, published
+
+RAY = Path(sys.executable).with_name("ray")
+
+# ---- what runs
+
+
+def test_a_grid_is_every_combination() -> None:
+    assert grid(["lr=0.1,0.2", "seed=0,1"]) == [
+        {"lr": "0.1", "seed": "0"},
+        {"lr": "0.1", "seed": "1"},
+        {"lr": "0.2", "seed": "0"},
+        {"lr": "0.2", "seed": "1"},
+    ]
+    assert grid([]) == [{}]
+
+
+@pytest.mark.parametrize("word", ["lr", "lr=", "=0.1", "lr=0.1,", "lr=0.1,,0.2"])
+def test_a_word_that_is_no_axis_is_refused(word: str) -> None:
+    with pytest.raises(UserError, match=f"^{word}: write a parameter and its values like this: lr=0.05,0.1$"):
+        grid([word])
+
+
+def test_an_axis_given_twice_is_refused() -> None:
+    with pytest.raises(UserError, match=r"lr: given twice; write its values together: lr=0\.1,0\.2"):
+        grid(["lr=0.1", "lr=0.2"])
+
+
+def test_rows_of_a_file(tmp_path: Path) -> None:
+    file = tmp_path / "runs.csv"
+    file.write_text("lr,muon.momentum\n0.1,0.9\n0.2,0.95\n")
+    assert rows(file) == [{"lr": "0.1", "muon.momentum": "0.9"}, {"lr": "0.2", "muon.momentum": "0.95"}]
+    for text, fault in {
+        "lr,seed\n0.1\n": "line 2: needs one value for each column",
+        "lr\n0.1\n0.2,3\n": "line 3: needs one value for each column",
+        "lr,seed\n0.1,\n": "line 2: needs one value for each column",
+        "lr,seed\n": "holds no experiment",
+        "": "holds no experiment",
+    }.items():
+        file.write_text(text)
+        with pytest.raises(UserError, match=fault):
+            rows(file)
+    with pytest.raises(UserError, match=r"no\.csv: cannot be read: No such file"):
+        rows(tmp_path / "no.csv")
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A repository, the current folder, with params.yaml in one commit."""
+    monkeypatch.chdir(tmp_path)
+    for name, value in {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}.items():
+        monkeypatch.setenv(name, value)
+    (tmp_path / "params.yaml").write_text(PARAMS)
+    git("init", "-q", "-b", "main")
+    git("config", "user.name", "test")
+    git("config", "user.email", "test@example.invalid")
+    commit()
+    return tmp_path
+
+
+def git(*arguments: str) -> str:
+    return subprocess.check_output(["git", *arguments], text=True).strip()
+
+
+def commit() -> str:
+    git("add", "-A")
+    git("commit", "-qm", "test")
+    return git("rev-parse", "HEAD")
+
+
+def test_names_follow_from_parameters_and_commit(folder: Path) -> None:
+    settings = grid(["lr=0.1,1e-3", "seed=0,1"])
+    found = plan(git("rev-parse", "HEAD"), PARAMS, {}, settings)
+    names = [each.name for each in found]
+    assert names == [each.name for each in plan(git("rev-parse", "HEAD"), PARAMS, {}, settings)]
+    assert len(set(names)) == 4
+    assert names[3].startswith("lr-1e-3_seed-1_")
+    for name in names:
+        git("check-ref-format", f"refs/exps/ab/cd/{name}")
+    changes = found[3].changes
+    assert changes == {"lr": 0.001, "seed": 1}
+    (alone,) = plan(git("rev-parse", "HEAD"), PARAMS, {}, [settings[3]])
+    assert alone.name.rpartition("_")[2] == names[3].rpartition("_")[2]  # whatever else the sweep asks for
+    # A parameter that no axis names counts as well, and so does the code.
+    other = plan(git("rev-parse", "HEAD"), PARAMS, {"ema": "0.5"}, settings)
+    assert not set(names) & {each.name for each in other}
+    (folder / "code.py").write_text("")
+    assert not set(names) & {each.name for each in plan(commit(), PARAMS, {}, settings)}
+
+
+@pytest.mark.usefixtures("folder")
+def test_an_axis_comes_before_the_recipe_and_that_before_the_workspace() -> None:
+    base = changed(PARAMS, dropout=0.5, batch_size=32, lr=0.9)
+    (each,) = plan(git("rev-parse", "HEAD"), base, {"batch_size": "16", "lr": "0.3"}, [{"lr": "0.4"}])
+    assert [each.params[name] for name in ("dropout", "batch_size", "lr")] == [0.5, 16, 0.4]
+
+
+@pytest.mark.usefixtures("folder")
+def test_each_experiment_gets_a_core_or_as_many_as_it_has_threads_or_a_gpu() -> None:
+    base, head = changed(PARAMS, threads="auto", workers="auto", device="auto"), git("rev-parse", "HEAD")
+    (each,) = plan(head, base, {}, [{"lr": "0.3"}])
+    changes, resources = placed(each, gpus=False)
+    assert (changes["lr"], changes["threads"], changes["workers"], resources) == (0.3, 1, 0, {"num_cpus": 1})
+    changes, resources = placed(each, gpus=True)
+    assert ("threads" in each.changes, changes, resources) == (True, each.changes, {"num_gpus": 1})
+    assert changes["threads"] == changes["workers"] == "auto"
+    (each,) = plan(head, base, {}, [{"threads": "4", "workers": "2", "device": "cpu"}])
+    changes, resources = placed(each, gpus=True)
+    assert (changes["threads"], changes["workers"], resources) == (4, 2, {"num_cpus": 4})
+
+
+@pytest.mark.usefixtures("folder")
+def test_every_wrong_value_is_reported_before_anything_runs() -> None:
+    with pytest.raises(UserError) as caught:
+        plan(git("rev-parse", "HEAD"), PARAMS, {}, grid(["lr=-1,0.1", "seed=0,-5"]))
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 4  # -1 with 0; -1 with -5: two; 0.1 with -5
+    assert lines[0].startswith("lr--1_seed-0: params.yaml: lr: must be > 0")
+    with pytest.raises(UserError, match=r"^muon\.lr is no parameter; params.yaml lists them$"):
+        plan(git("rev-parse", "HEAD"), PARAMS, {}, [{"muon.lr": "1"}])
+    with pytest.raises(UserError, match="the same experiment twice"):
+        plan(git("rev-parse", "HEAD"), PARAMS, {}, grid(["lr=0.1,0.10"]))
+
+
+# ---- the repository
+
+
+def test_the_code_must_be_committed_but_results_may_differ(folder: Path) -> None:
+    (folder / "metrics").mkdir()
+    (folder / "metrics/test.json").write_text("{}")
+    (folder / "params.yaml").write_text("# changed")
+    assert clean_commit() == git("rev-parse", "HEAD")
+    (folder / "stages").mkdir()
+    (folder / "stages/train.py").write_text("")
+    with pytest.raises(UserError, match="experiments run the committed code, but stages/ changed; git commit first"):
+        clean_commit()
+
+
+def test_a_cluster_needs_a_pushed_commit_and_a_committed_remote(folder: Path) -> None:
+    git("init", "-q", "--bare", "origin.git")
+    git("remote", "add", "origin", str(folder / "origin.git"))
+    (folder / ".dvc").mkdir()
+    (folder / ".dvc/config").write_text("[core]\n    analytics = false\n")
+    (folder / ".gitignore").write_text("origin.git\n")
+    last = commit()
+    with pytest.raises(UserError, match=f"origin, which has no commit {last[:7]}; git push first"):
+        published(last)
+    git("push", "-q", "origin", "main")
+    with pytest.raises(UserError, match=r"a DVC remote, and .dvc/config has none"):
+        published(last)
+    (folder / ".dvc/config").write_text("[core]\n    remote = storage\n['remote \"storage\"']\n    url = /there\n")
+    with pytest.raises(UserError, match="has none"):  # not committed, so no other machine would have it
+        published(last)
+    last = commit()
+    git("push", "-q", "origin", "main")
+    assert published(last) == str(folder / "origin.git")
+
+
+def test_only_experiments_of_this_commit_have_arrived(folder: Path) -> None:
+    old = git("rev-parse", "HEAD")
+    (folder / "code.py").write_text("")
+    new = commit()
+    for base, name in ((old, "lr-0.1_a"), (new, "lr-0.2_b"), (new, "lr-0.3_c")):
+        git("update-ref", f"refs/exps/{base[:2]}/{base[2:]}/{name}", base)
+    asked = {"lr-0.1_a", "lr-0.2_seed-0_b", "d"}  # the same parameters, called otherwise in another sweep
+    assert arrived(new, asked, fetch=False) == {"lr-0.2_seed-0_b"}
+    assert arrived(old, asked, fetch=False) == {"lr-0.1_a"}
+
+
+# ---- nothing is left running
+
+
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_session_ends_when_nobody_waits_for_it_any_more(killed: bool) -> None:
+    """As where a Ray worker dies: the pipe closes, and Ray kills the process that the worker has started."""
+    command = ["sh", "-c", "sleep 1000 & echo $!; exec sleep 1000"]
+    process = subprocess.Popen(
+        [sys.executable, session.__file__, *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdin
+    assert process.stdout
+    grandchild = psutil.Process(int(process.stdout.readline()))
+    process.send_signal(signal.SIGTERM)  # does not count
+    time.sleep(0.3)
+    assert grandchild.is_running()
+    if killed:
+        process.kill()
+    process.stdin.close()
+    assert process.wait() != 0
+    wait_for(lambda: not grandchild.is_running())
+    process.stdout.close()
+
+
+def test_a_session_gives_the_exit_code_and_ends_when_a_signal_raises() -> None:
+    assert session.run(["sh", "-c", "exit 3"], lambda: False) == 3
+    started: list[int] = []
+
+    def interrupt() -> bool:
+        started.extend(child.pid for child in psutil.Process().children() if "1234" in child.cmdline())
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        session.run(["sleep", "1234"], interrupt)
+    assert len(started) == 1
+    assert not psutil.pid_exists(started[0])
+
+
+# ---- with Ray: two machines, of which one is lost, and an experiment that fails
+
+PIPELINE = """
+stages:
+  compute_stats:
+    cmd: exec python work.py stats
+    params: [dataset]
+    outs: [data]
+  train:
+    cmd: exec python work.py train
+    params: [lr, seed]
+    deps: [data, work.py]
+    outs: [model]
+    metrics:
+      - metrics/test.json: {cache: false}
+"""
+WORK = """
+import json, os, pathlib, re, sys, time
+if sys.argv[1] == "stats":
+    pathlib.Path("data").write_text("data")
+    sys.exit()
+lr, seed = (float(re.search(rf"^{name}: (\\S+)", open("params.yaml").read(), re.M)[1]) for name in ("lr", "seed"))
+with open(f"{FOLDER}/ran", "a") as ran:
+    print(f"{lr:g} {seed:g}", file=ran)
+if lr == 1000:
+    sys.exit("error: train: the loss is not finite")
+while seed == 1 and not os.path.exists(f"{FOLDER}/go on"):
+    time.sleep(0.1)
+pathlib.Path("model").write_text(f"{lr} {seed}")
+pathlib.Path("metrics").mkdir(exist_ok=True)
+pathlib.Path("metrics/test.json").write_text(json.dumps({"accuracy": lr}))
+"""
+SETUP = """
+mkdir -p .venv/bin
+printf '#!/bin/sh\\nexec "%s" "$@"\\n' "$REAL_PYTHON" > .venv/bin/python
+chmod +x .venv/bin/python
+"""
+
+
+class Machines:
+    """A Ray cluster of two machines with one core each; `lose` kills the second."""
+
+    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.address = f"127.0.0.1:{free.getsockname()[1]}"
+        self.started: list[subprocess.Popen[bytes]] = []
+        join = {"first": ["--head", "--port", self.address[10:]], "second": ["--address", self.address]}
+        for name, where in join.items():
+            command = [str(RAY), "start", *where, "--num-cpus=1", "--block"]
+            command += ["--object-store-memory=100000000", *(["--temp-dir", str(folder)] if name == "first" else [])]
+            own = environment | {"XDG_CACHE_HOME": str(folder / name)}
+            with (folder / f"{name}.log").open("wb") as log:
+                self.started.append(subprocess.Popen(command, env=own, stdout=log, stderr=log, start_new_session=True))
+            if name == "first":
+                wait_for(lambda: "Ray runtime started" in (folder / "first.log").read_text())
+
+    def lose(self) -> None:
+        kill(self.started.pop())
+
+    def end(self) -> None:
+        for process in self.started:
+            kill(process)
+
+
+def kill(process: "subprocess.Popen[bytes]") -> None:
+    """Ray's processes of one machine, as when it loses power; what they have started is left to end by itself."""
+    ours = [each for each in psutil.Process(process.pid).children(recursive=True) if "ray" in " ".join(each.cmdline())]
+    for each in (psutil.Process(process.pid), *ours):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if "tools" not in " ".join(each.cmdline()):
+                each.kill()
+    process.wait()
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    while not condition():
+        time.sleep(0.1)
+
+
+@pytest.mark.skipif(not RAY.exists(), reason="Ray is not installed; make setup-cluster")
+def test_each_experiment_arrives_once_although_a_machine_is_lost(tmp_path: Path) -> None:
+    hub = Clone.make(tmp_path / "hub")
+    (hub.path / "dvc.yaml").write_text(PIPELINE)
+    (hub.path / "work.py").write_text(f"FOLDER = {str(tmp_path)!r}\n{WORK}")
+    (hub.path / "setup.sh").write_text(SETUP)
+    hub.run("dvc", "remote", "add", "--default", "storage", str(tmp_path / "remote"))
+    hub.run("git", "init", "-q", "--bare", str(tmp_path / "origin.git"))
+    hub.run("git", "remote", "add", "origin", str(tmp_path / "origin.git"))
+    hub.commit("sweep")
+    hub.run("git", "push", "-q", "origin", "HEAD")
+    short = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))  # the paths of Ray's sockets must be short
+    ray = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 64, "RAY_USAGE_STATS_ENABLED": "0"}
+    ray |= dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"), "")  # what Ray asks for is on this machine
+    environment = hub.environment() | ray | {"REAL_PYTHON": sys.executable}
+    machines = Machines(short, environment)
+    command = ["env", *(f"{name}={value}" for name, value in ray.items()), sys.executable, "-m", "tools.sweep"]
+    command += ["--file", str(tmp_path / "three.csv"), "--address", machines.address]
+    (tmp_path / "three.csv").write_text("lr,seed\n0.1,0\n0.1,1\n1000,0\n")
+    ran = tmp_path / "ran"
+    try:
+        sweep = hub.start(*command)
+        wait_for(lambda: (ran.exists() and "0.1 1" in ran.read_text().splitlines()) or sweep.poll() is not None)
+        machines.lose()
+        (tmp_path / "go on").touch()
+        output, _ = sweep.communicate()
+        assert sweep.returncode == 1, output
+        again = hub.run(*command, "--dry-run")
+    finally:
+        machines.end()
+        shutil.rmtree(short, ignore_errors=True)
+    assert output.count("accuracy") == 2
+    assert output.count("| error: train: the loss is not finite") == 1
+    assert "error: sweep: 1 of 3 experiments failed" in output
+    assert re.findall(r"(there|missing) +(lr-1?0.*seed-\d)", again) == [
+        ("there", "lr-0.1_seed-0"),
+        ("there", "lr-0.1_seed-1"),
+        ("missing", "lr-1000_seed-0"),
+    ]
+    names = hub.run("dvc", "exp", "list", "--name-only").split()
+    assert sorted(name.rpartition("_")[0] for name in names) == ["lr-0.1_seed-0", "lr-0.1_seed-1"]
+    assert sorted(ran.read_text().splitlines()) in (  # what ran on the lost machine ran twice
+        ["0.1 0", "0.1 1", "0.1 1", "1000 0"],
+        ["0.1 0", "0.1 1", "1000 0"],
+    )
+    hub.run("dvc", "exp", "apply", names[0])
+    assert hub.run("dvc", "status").strip() == "Data and pipelines are up to date."

@@ -1,0 +1,51 @@
+"""make sweep GRID='lr=0.05,0.1 seed=0,1,2': many experiments, each on a core or a GPU of its own, on Ray.
+
+Every combination of the values runs once, on top of the parameters of the workspace or of --recipe. A sweep that was
+stopped, or has failed in part, is started again by the same command: only what is missing runs. Without --address it
+runs on this machine; with it, on a Ray cluster, whose machines clone `origin` and use the committed DVC remote.
+"""
+
+import argparse
+from pathlib import Path
+
+from cifar10.core.errors import UserError
+from tools.recipe import overrides
+from tools.start import run_tool
+from tools.sweep.plan import grid, plan, rows
+from tools.sweep.refs import arrived, clean_commit, published
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("grid", nargs="*", help="a parameter and its values: lr=0.05,0.1")
+    parser.add_argument("--recipe", help="set every parameter as in recipes/RECIPE.yaml first")
+    parser.add_argument("--file", type=Path, help="a CSV file: its header names parameters, each row is a setting")
+    parser.add_argument("--address", help="of a Ray cluster: auto, or host:port")
+    parser.add_argument(
+        "--dry-run", action="store_true", help="list the experiments and which are missing; run nothing"
+    )
+    arguments = parser.parse_args()
+    commit = clean_commit()
+    recipe = dict(word.split("=", 1) for word in overrides(arguments.recipe, "0")) if arguments.recipe else {}
+    settings = rows(arguments.file) if arguments.file else [{}]
+    settings = [row | values for row in settings for values in grid(arguments.grid)]
+    experiments = plan(commit, Path("params.yaml").read_text(), recipe, settings)
+    url = published(commit) if arguments.address else str(Path.cwd())
+    there = arrived(commit, {each.name for each in experiments}, fetch=bool(arguments.address))
+    missing = [each for each in experiments if each.name not in there]
+    print(f"sweep: {len(experiments)} experiments, {len(there)} of them are there already")
+    if arguments.dry_run:
+        print(*(f"{'there  ' if each.name in there else 'missing'}  {each.name}" for each in experiments), sep="\n")
+        return
+    if missing:
+        try:
+            from tools.sweep.hub import run
+        except ImportError:
+            raise UserError("Ray is not installed; install it: make setup-cluster") from None
+        if failed := run(missing, commit, url, arguments.address):
+            raise UserError(f"{failed} of {len(missing)} experiments failed, see above; the same command tries again")
+    print("sweep: all are there; next: make compare, or dvc exp show")
+
+
+if __name__ == "__main__":
+    run_tool("sweep", main)

@@ -1,0 +1,134 @@
+"""The machine that a sweep is started on: it hands the experiments to Ray and reports how far they are."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # no network
+os.environ.setdefault("RAY_AUTH_MODE", "token")  # who has no token could run code on every machine
+os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"  # a CPU's experiment sees what `device` asks for
+
+import psutil
+import ray
+from tqdm import tqdm
+
+from cifar10.core.errors import UserError
+from tools import session
+from tools.repository import DVC, environment, git
+from tools.sweep import node
+from tools.sweep.plan import Experiment, placed
+from tools.sweep.refs import arrived, pull
+
+TRIES = 3  # further ones, where a machine is lost
+
+ray.cloudpickle.register_pickle_by_value(node)  # the other machines have no `tools`
+
+
+def run(experiments: Sequence[Experiment], commit: str, url: str, address: str | None) -> int:
+    """Run the experiments, here or on the cluster at `address`; return how many have failed."""
+    task = {
+        "url": url,
+        "commit": commit,
+        "remote": bool(address),
+        "data_only": False,
+        "user": git("var", "GIT_COMMITTER_IDENT").rpartition(">")[0].split(" <"),
+        "session": Path(session.__file__).read_text(),
+    }
+    here = task | {
+        "folder": str(Path(".dvc/tmp/sweep").absolute()),
+        "source": str(Path.cwd()),
+        "python": sys.executable,
+        "cache": subprocess.check_output([DVC, "cache", "dir"], env=environment(), text=True).strip(),
+        "checkpoints": str(Path("checkpoints").absolute()),
+    }
+    prepare(experiments, here)
+    connect(address)
+    try:
+        return watch(experiments, task if address else here)
+    finally:
+        ray.shutdown()
+
+
+def prepare(experiments: Sequence[Experiment], task: dict[str, Any]) -> None:
+    """Download the data once, here; other machines take it from the DVC remote."""
+    if mirror := os.environ.get("DATA_MIRROR"):  # relative to here, not to the clone of an experiment
+        os.environ["DATA_MIRROR"] = mirror if "://" in mirror else str(Path(mirror).resolve())
+    for dataset, first in {each.params["dataset"]: each for each in reversed(experiments)}.items():
+        data = task | {"name": f"data-{dataset}", "changes": first.changes, "data_only": True}
+        print(f"sweep: preparing the data of {dataset}", flush=True)
+        command = [sys.executable, "-m", "tools.sweep.task", json.dumps(data)]
+        if session.run(command, lambda: False, env=environment()):
+            raise UserError(f"the data of {dataset} could not be prepared, see above")
+
+
+def connect(address: str | None) -> None:
+    options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
+    if not address:  # a Ray of our own, which ends with us; two experiments would slow each other down on one core
+        cores = min(psutil.cpu_count(logical=False) or 1, len(psutil.Process().cpu_affinity()))
+        options |= {"num_cpus": cores, "include_dashboard": False, "object_store_memory": 100_000_000}
+    try:
+        ray.init(address=address or "local", **options)
+    except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
+        raise UserError(f"no Ray at {address}: {' '.join(str(error).split())}") from None
+
+
+def watch(experiments: Sequence[Experiment], task: dict[str, Any]) -> int:
+    submit = ray.remote(max_retries=TRIES)(node.run)
+    waiting = {}
+    for each in experiments:
+        changes, resources = placed(each, gpus=bool(ray.cluster_resources().get("GPU")))
+        waiting[submit.options(**resources).remote(task | {"name": each.name, "changes": changes})] = each.name
+    started, total, failed = time.monotonic(), len(waiting), 0
+    with tqdm(total=total, unit="experiment", disable=None, dynamic_ncols=True) as bar:
+        try:
+            while waiting:
+                done, _ = ray.wait(list(waiting), num_returns=len(waiting), timeout=1)
+                results = {waiting.pop(ref): result(ref) for ref in done}
+                if task["remote"]:
+                    pull([name for name, found in results.items() if "error" not in found])
+                failed += len(results.keys() - arrived(task["commit"], results, fetch=False))
+                state = f"{min(len(waiting), slots())} running, {failed} failed"
+                for name, found in results.items():
+                    bar.write(line(name, found), file=sys.stdout)
+                if results and bar.disable:  # a log file
+                    count = total - len(waiting)
+                    left = (time.monotonic() - started) / count * len(waiting) / 60
+                    print(f"sweep: {count} of {total} done, {state}, about {left:.0f} minutes left", flush=True)
+                bar.set_postfix_str(state, refresh=False)
+                bar.update(len(results))
+        except BaseException:
+            print("sweep: stopping; the same command resumes it", file=sys.stderr)
+            for ref in waiting:
+                ray.cancel(ref)
+            ray.wait(list(waiting), num_returns=len(waiting), timeout=30)  # trainings save their state
+            raise
+    return failed
+
+
+def slots() -> int:
+    """How many experiments run at once; less where a machine is lost."""
+    found = ray.cluster_resources()
+    return int(found.get("GPU") or found.get("CPU", 0))
+
+
+def result(ref: Any) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = ray.get(ref)
+    except ray.exceptions.RayError as error:  # its machine is lost, and so were those that tried again
+        return {"host": "a lost machine", "error": str(error).splitlines()[-1:]}
+    return found
+
+
+def line(name: str, found: dict[str, Any]) -> str:
+    """What came of one experiment, for a person to read."""
+    if "error" in found:
+        log = [f"all of it: {found['log']}"] if found.get("log") else []
+        return "\n    | ".join([f"{name}: failed on {found['host']}", *found["error"], *log])
+    names = [key for key in ("accuracy", "validation_accuracy", "seconds") if key in found]
+    numbers = [f"{key.replace('_', ' ')} {found[key]}" for key in names]
+    return ", ".join([f"{name}: {found.get('note', 'done')} on {found['host']}", *numbers])

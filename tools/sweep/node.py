@@ -1,0 +1,86 @@
+"""What Ray runs on each machine: set the repository up there, once, and start tools/sweep/task.py in it.
+
+Ray sends this module as it is, so it imports nothing of this repository: a machine needs git, bash and Python alone.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+
+class FailedError(Exception):
+    """A command did not succeed; its last lines, and where all of them are."""
+
+    def __init__(self, log: Path) -> None:
+        lines = [line.rstrip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
+        self.lines, self.log = lines[-5:], log
+
+
+def run(task: dict[str, Any]) -> dict[str, Any]:
+    """The result of one experiment, or {"error": its last lines}; whatever ends this process, it ends as well."""
+    host = socket.gethostname()
+    try:
+        if "folder" not in task:
+            prepare(task)
+        log = Path(task["folder"], "logs", f"{task['name']}.log")
+        output = watched(task, [task["python"], "-m", "tools.sweep.task", json.dumps(task)], Path(task["source"]), log)
+        return {"host": host, **json.loads(output.splitlines()[-1])}
+    except FailedError as failed:
+        return {"host": host, "error": failed.lines, "log": str(failed.log)}
+    except OSError as error:
+        return {"host": host, "error": [str(error)], "log": ""}
+
+
+def prepare(task: dict[str, Any]) -> None:
+    """A clone of the commit, with an environment, in this machine's cache; the first task makes it, others wait."""
+    from filelock import FileLock  # Ray has installed it
+
+    caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    folder = caches / "cifar10-sweep" / hashlib.sha256(task["url"].encode()).hexdigest()[:12]
+    source = folder / task["commit"][:12]
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / f"{source.name}.lock"):
+        if not (source / ".venv/ready").exists():
+            shutil.rmtree(source, ignore_errors=True)
+            log = folder / "logs" / "setup.log"
+            watched(task, ["git", "clone", "--quiet", task["url"], str(source)], folder, log)
+            watched(task, ["git", "checkout", "--quiet", "--detach", task["commit"]], source, log)
+            watched(task, ["bash", "setup.sh"], source, log)
+            (source / ".venv/ready").touch()
+    shared = {"cache": str(folder / "cache"), "checkpoints": str(folder / "checkpoints")}
+    task |= {"folder": str(folder), "source": str(source), "python": str(source / ".venv/bin/python"), **shared}
+
+
+def watched(task: dict[str, Any], command: list[str], folder: Path, log: Path) -> str:
+    """What the command prints; its errors are in the log. It runs under tools/session.py: it cannot outlive us."""
+    ours = ("RAY_", "OMP_", "PYTHON", "VIRTUAL_ENV")  # set by Ray, or of the environment that Ray is in
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    environment["LOCKS"] = "requirements.lock requirements-dev.lock requirements-cluster.lock"  # for setup.sh
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("wb") as errors, tempfile.TemporaryFile() as output:
+        process = subprocess.Popen(
+            [sys.executable, "-c", task["session"], *command],
+            cwd=folder,
+            env=environment,
+            stdin=subprocess.PIPE,  # closes when we die
+            stdout=output,
+            stderr=errors,
+            start_new_session=True,
+        )
+        try:
+            while process.poll() is None:  # no blocking call: Ray could not interrupt it
+                time.sleep(0.2)
+        finally:
+            process.communicate()
+        output.seek(0)
+        if process.returncode:
+            raise FailedError(log)
+        return output.read().decode()

@@ -1,0 +1,96 @@
+"""The experiments of a sweep: every combination of the values asked for, each with a name that follows from them."""
+
+import csv
+import hashlib
+import io
+import itertools
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from cifar10.core.errors import UserError
+from cifar10.core.params_file import parse_params
+from tools.params_editor import edited, flat
+from tools.repository import committed
+from tools.results import load_yaml
+
+Values = dict[str, str]  # {"lr": "0.1", "muon.lr_ratio": "0.05"}
+
+
+class Experiment(NamedTuple):
+    name: str
+    changes: dict[str, Any]
+    """what differs from the committed params.yaml: {"lr": 0.1, "muon.lr_ratio": 0.05}"""
+    params: dict[str, Any]
+
+
+def plan(commit: str, base: str, recipe: Mapping[str, str], settings: Sequence[Values]) -> list[Experiment]:
+    """One experiment for each of `settings`, on top of `recipe`, on top of `base`, the text of params.yaml.
+
+    Raises:
+        UserError: for each value that params.yaml does not allow, before anything runs.
+    """
+    before = flat(load_yaml(committed(commit, "params.yaml")))
+    experiments, faults = list[Experiment](), list[str]()
+    varied = [key for key in settings[0] if len({values[key] for values in settings}) > 1]
+    for values in settings:
+        label = "_".join(f"{key.rpartition('.')[2]}-{values[key]}" for key in varied)
+        try:
+            params = parse_params(edited(base, {**recipe, **values}), f"{label or 'sweep'}: params.yaml").model_dump()
+        except KeyError as error:
+            raise UserError(f"{error.args[0]} is no parameter; params.yaml lists them") from None
+        except UserError as error:
+            faults.append(str(error))
+            continue
+        changes = {key: value for key, value in flat(params).items() if value != before.get(key)}
+        digest = hashlib.sha256(json.dumps([commit, changes], sort_keys=True).encode()).hexdigest()[:7]
+        name = re.sub(r"[^\w.+-]+|\.\.+", "-", f"{label or 'sweep'}_{digest}")
+        experiments.append(Experiment(name, changes, params))
+    if faults:
+        raise UserError("\n".join(faults))
+    if len({json.dumps(each.changes) for each in experiments}) < len(experiments):  # 0.1 and 0.10
+        raise UserError("the sweep asks for the same experiment twice; name each value once")
+    return experiments
+
+
+def placed(experiment: Experiment, gpus: bool) -> tuple[dict[str, Any], dict[str, int]]:
+    """Its changes, and what it occupies: a GPU, or as many cores as it has threads: one, unless it names a number."""
+    params, changes = experiment.params, dict(experiment.changes)
+    if gpus and params["device"] != "cpu":
+        return changes, {"num_gpus": 1}
+    if params["threads"] == "auto":
+        changes["threads"] = 1
+    if params["workers"] == "auto":
+        changes["workers"] = 0
+    return changes, {"num_cpus": changes.get("threads", params["threads"])}
+
+
+def grid(words: Iterable[str]) -> list[Values]:
+    """["lr=0.1,0.2", "seed=0,1"] -> the four combinations."""
+    axes: dict[str, list[str]] = {}
+    for word in words:
+        key, equals, values = word.partition("=")
+        if not equals or not key or "" in values.split(","):
+            raise UserError(f"{word}: write a parameter and its values like this: lr=0.05,0.1")
+        if key in axes:
+            raise UserError(f"{key}: given twice; write its values together: {key}={','.join(axes[key])},{values}")
+        axes[key] = values.split(",")
+    return [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
+
+
+def rows(path: Path) -> list[Values]:
+    """One setting for each row of a CSV file whose header names parameters."""
+    try:
+        found = list(csv.DictReader(io.StringIO(path.read_text()), strict=True))
+    except (OSError, ValueError, csv.Error) as error:
+        raise UserError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    for number, row in enumerate(found, start=2):
+        if None in row or None in row.values() or "" in row.values():
+            raise UserError(f"{path}, line {number}: needs one value for each column of the header, none empty")
+    if not found:
+        raise UserError(
+            f"{path}: holds no experiment; the first line names parameters, each other line is one: lr,seed"
+        )
+    return found

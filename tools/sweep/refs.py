@@ -1,0 +1,55 @@
+"""What git and DVC know of a sweep: the commit that it starts from, and the experiments that have arrived."""
+
+import configparser
+import subprocess
+from collections.abc import Collection, Sequence
+
+from cifar10.core.errors import UserError
+from tools.repository import DVC, committed, environment, git
+
+RESULTS = ("params.yaml", "dvc.lock", "metrics/", "plots/", "release/")  # may differ from the commit
+
+
+def clean_commit() -> str:
+    """The commit that every experiment starts from; UserError where the code in the workspace is not that of it."""
+    changed = [line[3:] for line in git("status", "--porcelain").splitlines() if not line[3:].startswith(RESULTS)]
+    if changed:
+        raise UserError(f"experiments run the committed code, but {', '.join(changed[:5])} changed; git commit first")
+    return git("rev-parse", "HEAD")
+
+
+def published(commit: str) -> str:
+    """The URL from which other machines clone the commit; UserError where they could not, or had no DVC remote."""
+    if not git("branch", "--remotes", "--contains", commit):
+        raise UserError(f"--address: other machines clone origin, which has no commit {commit[:7]}; git push first")
+    config = configparser.ConfigParser()
+    config.read_string(committed(commit, ".dvc/config").decode())
+    if not config.get("core", "remote", fallback=None):
+        raise UserError(
+            "--address: data and results travel through a DVC remote, and .dvc/config has none; docs/remotes.md shows "
+            "how to add one; commit and push .dvc/config, as the other machines read it"
+        )
+    return git("remote", "get-url", "origin")
+
+
+def arrived(commit: str, names: Collection[str], fetch: bool) -> set[str]:
+    """Those of the experiments that this repository has; `fetch`: what only `origin` has is pulled first."""
+    refs = f"refs/exps/{commit[:2]}/{commit[2:]}/"
+    found = git("for-each-ref", "--format=%(refname:lstrip=4)", refs).split()
+    if fetch:
+        there = (line.rpartition("/")[2] for line in git("ls-remote", "origin", f"{refs}*").splitlines())
+        missing = [name for name in there if digest(name) in map(digest, names) and name not in found]
+        pull(missing)
+        found += missing
+    return {name for name in names if digest(name) in map(digest, found)}
+
+
+def digest(name: str) -> str:
+    """The part of a name that stands for all parameters; what comes before depends on the sweep that was asked for."""
+    return name.rpartition("_")[2]
+
+
+def pull(names: Sequence[str]) -> None:
+    """Bring experiments, with their files, from `origin` and the DVC remote."""
+    if names and subprocess.run([DVC, "exp", "pull", "--quiet", "origin", *names], env=environment()).returncode:
+        raise UserError("dvc exp pull failed, see above; the experiments are in origin: the same command tries again")

@@ -1,0 +1,96 @@
+"""One experiment of a sweep, in a clone of its own: run it, push its files, then its ref.
+
+Run by tools/sweep/node.py as `python -m tools.sweep.task TASK`, where TASK is JSON. The last line that it prints is
+JSON: what the hub shows. A clone for each experiment, and not `dvc exp run --temp` in one clone for all, as DVC locks
+its repository: of several that start at once some fail.
+"""
+
+import json
+import shutil
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from cifar10.core.errors import UserError
+from tools.repository import DVC, environment, git
+from tools.start import run_tool
+from tools.sweep.refs import digest
+
+
+def main() -> None:
+    task = json.loads(sys.argv[1])
+    clone = Path(task["folder"], "running", task["name"])
+    clone.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(f"{clone}.lock"):  # the same experiment, started by a hub that has died, may still be ending
+        shutil.rmtree(clone, ignore_errors=True)  # its training is resumed from the checkpoints
+        try:
+            if task["data_only"]:
+                prepare(clone, task)
+            elif git("ls-remote", task["url"], f"refs/exps/*/*/*_{digest(task['name'])}"):
+                print(json.dumps({"note": "was there already"}))  # a machine was lost after it had pushed
+            else:
+                print(json.dumps(experiment(clone, task)))
+        except UserError:
+            shutil.rmtree(clone, ignore_errors=True)
+            raise
+        shutil.rmtree(clone, ignore_errors=True)
+
+
+def prepare(clone: Path, task: dict[str, Any]) -> None:
+    """Bring the data into the cache and, for the other machines, into the DVC remote."""
+    make(clone, task)
+    dvc_exp_run(clone, task, "compute_stats")
+    if task["remote"]:
+        run(clone, DVC, "push", "--run-cache", "--with-deps", "compute_stats")
+
+
+def experiment(clone: Path, task: dict[str, Any]) -> dict[str, Any]:
+    started = time.monotonic()
+    make(clone, task)
+    dvc_exp_run(clone, task)
+    if task["remote"]:
+        run(clone, DVC, "push")
+    run(clone, DVC, "exp", "push", "--no-cache", "origin", task["name"])  # last: where the ref is, everything is
+    found: dict[str, Any] = {"seconds": round(time.monotonic() - started)}
+    for file, key in (("test", "accuracy"), ("train", "validation_accuracy")):
+        with suppress(OSError, ValueError, KeyError):
+            found[key] = round(json.loads((clone / f"metrics/{file}.json").read_text())[key], 4)
+    return found
+
+
+def make(clone: Path, task: dict[str, Any]) -> None:
+    """A clone of this repository at the commit of the sweep; its cache and checkpoints are shared by all tasks here."""
+    run(Path(), "git", "clone", "--quiet", "--shared", "--no-checkout", str(Path().absolute()), str(clone))
+    run(clone, "git", "checkout", "--quiet", "--detach", task["commit"])
+    run(clone, "git", "remote", "set-url", "origin", task["url"])
+    for key, value in zip(("user.name", "user.email"), task["user"], strict=True):
+        run(clone, "git", "config", key, value)
+    checkpoints = Path(task["checkpoints"])
+    checkpoints.mkdir(exist_ok=True)
+    (clone / "checkpoints").symlink_to(checkpoints)
+    (clone / ".git/info/exclude").write_text("/checkpoints\n")
+    (clone / ".dvc/config.local").write_text(
+        f"[core]\n    site_cache_dir = {clone}/.dvc/site\n"
+        f"[cache]\n    dir = {task['cache']}\n    type = hardlink,copy\n"
+    )
+
+
+def dvc_exp_run(clone: Path, task: dict[str, Any], *targets: str) -> None:
+    pull = ["--pull"] if task["remote"] else []
+    set_params = [f"--set-param={key}={json.dumps(value)}" for key, value in task["changes"].items()]
+    run(clone, DVC, "exp", "run", *pull, "--name", task["name"], *set_params, *targets)
+
+
+def run(folder: Path, *command: str) -> None:
+    """Its output goes where errors go: standard output is for the result alone."""
+    if code := subprocess.run(command, cwd=folder, env=environment(), stdout=sys.stderr).returncode:
+        raise UserError(f"{Path(command[0]).name} {' '.join(command[1:3])} failed, exit code {code}")
+
+
+if __name__ == "__main__":
+    run_tool("sweep_task", main)
