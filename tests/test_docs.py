@@ -33,6 +33,32 @@ NOT_RUN = {
     'git commit --all --message "Digits"',
     "dvc exp run --queue --set-param lr=0.05,0.1",
     "dvc queue start",
+    # A server, a bucket or an experiment that is not here; tests/test_remotes.py does the same with a folder.
+    "make setup-cluster",
+    'dvc remote add --default storage ssh://example.org/srv/cifar10 && git commit --message "Remote" .dvc/config',
+    "dvc remote modify --local storage user alice",
+    "dvc remote modify --local storage port 2222",
+    "dvc remote modify --local storage keyfile ~/.ssh/id_cluster",
+    "dvc remote add --default storage s3://my-bucket/cifar10",
+    'dvc remote modify storage endpointurl https://s3.example.org && git commit --message "Remote" .dvc/config',
+    "dvc remote modify --local storage access_key_id MY-KEY",
+    "dvc remote modify --local storage secret_access_key MY-SECRET",
+    "dvc remote modify --local storage url /mnt/shared/cifar10-storage",
+    "dvc exp push origin digits-s0",
+    "dvc exp list --all origin",
+    "dvc exp pull origin digits-s0",
+    "dvc exp run --queue -S threads=1 -S workers=0 -S 'lr=0.05,0.1' -S 'seed=0,1,2'",
+    "dvc exp run --queue --name too-high -S threads=1 -S workers=0 -S epochs=8 -S lr=1000",
+    "dvc queue start -j 2",
+    "dvc queue logs too-high",  # the experiments above have not run
+    # Ray; tests/test_sweep.py and tests/test_compare.py run the tools.
+    "make sweep GRID='lr=0.05,0.1 seed=0,1,2'",
+    "ray get-auth-token --generate",
+    "RAY_AUTH_MODE=token ray start --head --port=6379",
+    "RAY_AUTH_MODE=token ray start --address=head.example.org:6379",
+    "make sweep GRID='lr=0.05,0.1 seed=0,1,2' ADDRESS=head.example.org:6379",
+    "make compare",
+    "make compare EXPERIMENTS='default-* fast-*' BASE=default-s1",
 }
 
 
@@ -51,8 +77,9 @@ def test_the_commands_run(clone: Clone) -> None:
     commands = [command for command in dict.fromkeys(COMMANDS) if command not in NOT_RUN]
     assert len(commands) >= 10
     output = {command: clone.run("sh", "-c", command) for command in commands}
-    (table,) = (said for command, said in output.items() if command.startswith("dvc exp show"))
-    assert re.search(r"Experiment +accuracy +lr", table)  # as README shows it
+    tables = [said for command, said in output.items() if command.startswith("dvc exp show")]
+    for columns in ("accuracy +lr", "accuracy +seed +lr"):  # as README and docs/experiments.md show them
+        assert any(re.search(rf"Experiment +{columns}", table) for table in tables)
 
 
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks(page, "python")], ids=lambda page: page.name)
