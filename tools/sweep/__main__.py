@@ -21,15 +21,19 @@ def main() -> None:
     parser.add_argument("--recipe", help="set every parameter as in recipes/RECIPE.yaml first")
     parser.add_argument("--file", type=Path, help="a CSV file: its header names parameters, each row is a setting")
     parser.add_argument("--address", help="of a Ray cluster: auto, or host:port")
-    parser.add_argument(
-        "--dry-run", action="store_true", help="list the experiments and which are missing; run nothing"
-    )
+    parser.add_argument("--dry-run", action="store_true", help="list the experiments; run none")
     arguments = parser.parse_args()
+    if not arguments.grid and not arguments.file:
+        raise UserError("name the values to try: make sweep GRID='lr=0.05,0.1 seed=0,1,2'")
     commit = clean_commit()
     recipe = dict(word.split("=", 1) for word in overrides(arguments.recipe, "0")) if arguments.recipe else {}
     settings = rows(arguments.file) if arguments.file else [{}]
     settings = [row | values for row in settings for values in grid(arguments.grid)]
-    experiments = plan(commit, Path("params.yaml").read_text(), recipe, settings)
+    try:
+        workspace = Path("params.yaml").read_text()
+    except (OSError, ValueError) as error:
+        raise UserError(f"params.yaml: cannot be read: {error}; git restore params.yaml") from None
+    experiments = plan(commit, workspace, recipe, settings)
     url = published(commit) if arguments.address else str(Path.cwd())
     there = arrived(commit, {each.name for each in experiments}, fetch=bool(arguments.address))
     missing = [each for each in experiments if each.name not in there]
@@ -40,7 +44,9 @@ def main() -> None:
     if missing:
         try:
             from tools.sweep.hub import run
-        except ImportError:
+        except ModuleNotFoundError as error:
+            if error.name != "ray":
+                raise
             raise UserError("Ray is not installed; install it: make setup-cluster") from None
         if failed := run(missing, commit, url, arguments.address):
             raise UserError(f"{failed} of {len(missing)} experiments failed, see above; the same command tries again")

@@ -11,10 +11,9 @@ from typing import Any
 
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # no network
 os.environ.setdefault("RAY_AUTH_MODE", "token")  # who has no token could run code on every machine
-os.environ["RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO"] = "0"  # a CPU's experiment sees what `device` asks for
 
-import psutil
 import ray
+from joblib import cpu_count
 from tqdm import tqdm
 
 from cifar10.core.errors import UserError
@@ -69,8 +68,11 @@ def prepare(experiments: Sequence[Experiment], task: dict[str, Any]) -> None:
 def connect(address: str | None) -> None:
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     if not address:  # a Ray of our own, which ends with us; two experiments would slow each other down on one core
-        cores = min(psutil.cpu_count(logical=False) or 1, len(psutil.Process().cpu_affinity()))
-        options |= {"num_cpus": cores, "include_dashboard": False, "object_store_memory": 100_000_000}
+        options |= {
+            "num_cpus": cpu_count(only_physical_cores=True),
+            "include_dashboard": False,
+            "object_store_memory": 100_000_000,
+        }
     try:
         ray.init(address=address or "local", **options)
     except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
@@ -90,7 +92,7 @@ def watch(experiments: Sequence[Experiment], task: dict[str, Any]) -> int:
                 done, _ = ray.wait(list(waiting), num_returns=len(waiting), timeout=1)
                 results = {waiting.pop(ref): result(ref) for ref in done}
                 if task["remote"]:
-                    pull([name for name, found in results.items() if "error" not in found])
+                    bring([name for name, found in results.items() if "error" not in found])
                 failed += len(results.keys() - arrived(task["commit"], results, fetch=False))
                 state = f"{min(len(waiting), slots())} running, {failed} failed"
                 for name, found in results.items():
@@ -99,8 +101,8 @@ def watch(experiments: Sequence[Experiment], task: dict[str, Any]) -> int:
                     count = total - len(waiting)
                     left = (time.monotonic() - started) / count * len(waiting) / 60
                     print(f"sweep: {count} of {total} done, {state}, about {left:.0f} minutes left", flush=True)
-                bar.set_postfix_str(state, refresh=False)
                 bar.update(len(results))
+                bar.set_postfix_str(state)
         except BaseException:
             print("sweep: stopping; the same command resumes it", file=sys.stderr)
             for ref in waiting:
@@ -108,6 +110,14 @@ def watch(experiments: Sequence[Experiment], task: dict[str, Any]) -> int:
             ray.wait(list(waiting), num_returns=len(waiting), timeout=30)  # trainings save their state
             raise
     return failed
+
+
+def bring(names: Sequence[str]) -> None:
+    """Pull what has arrived in `origin`; where that fails, the next start does it, and the others keep running."""
+    try:
+        pull(names)
+    except UserError as error:
+        print(f"warning: sweep: {error}", file=sys.stderr)
 
 
 def slots() -> int:

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import time
+from configparser import RawConfigParser
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -74,10 +75,12 @@ def make(clone: Path, task: dict[str, Any]) -> None:
     checkpoints.mkdir(exist_ok=True)
     (clone / "checkpoints").symlink_to(checkpoints)
     (clone / ".git/info/exclude").write_text("/checkpoints\n")
-    (clone / ".dvc/config.local").write_text(
-        f"[core]\n    site_cache_dir = {clone}/.dvc/site\n"
-        f"[cache]\n    dir = {task['cache']}\n    type = hardlink,copy\n"
-    )
+    config = RawConfigParser()
+    config.read(".dvc/config.local")  # the keys of a remote, for example
+    config.read_dict({"core": {"site_cache_dir": str(clone / ".dvc/site")}})
+    config.read_dict({"cache": {"dir": task["cache"], "type": "hardlink,copy"}})
+    with (clone / ".dvc/config.local").open("w") as file:
+        config.write(file)
 
 
 def dvc_exp_run(clone: Path, task: dict[str, Any], *targets: str) -> None:
