@@ -52,7 +52,10 @@ def test_rows_of_a_file(tmp_path: Path) -> None:
     file = tmp_path / "runs.csv"
     file.write_text("lr,muon.momentum\n0.1,0.9\n0.2,0.95\n")
     assert rows(file) == [{"lr": "0.1", "muon.momentum": "0.9"}, {"lr": "0.2", "muon.momentum": "0.95"}]
+    file.write_text("\ufefflr, seed\n0.1, 0\n")  # as spreadsheets write it
+    assert rows(file) == [{"lr": "0.1", "seed": "0"}]
     for text, fault in {
+        "lr,lr\n0.1,0.2\n": "line 1: names a parameter twice: lr,lr",
         "lr,seed\n0.1\n": "line 2: needs one value for each column",
         "lr\n0.1\n0.2,3\n": "line 3: needs one value for each column",
         "lr,seed\n0.1,\n": "line 2: needs one value for each column",
@@ -103,6 +106,9 @@ def test_names_follow_from_parameters_and_commit(folder: Path) -> None:
     assert changes == {"lr": 0.001, "seed": 1}
     (alone,) = plan(git("rev-parse", "HEAD"), PARAMS, {}, [settings[3]])
     assert alone.name.rpartition("_")[2] == names[3].rpartition("_")[2]  # whatever else the sweep asks for
+    # What changes no byte makes no other experiment, as after `dvc exp apply` of one.
+    applied = plan(git("rev-parse", "HEAD"), PARAMS, {"workers": "2", "threads": "auto"}, [settings[3]])
+    assert applied[0].name == alone.name
     # A parameter that no axis names counts as well, and so does the code.
     other = plan(git("rev-parse", "HEAD"), PARAMS, {"ema": "0.5"}, settings)
     assert not set(names) & {each.name for each in other}
@@ -138,8 +144,18 @@ def test_every_wrong_value_is_reported_before_anything_runs() -> None:
     lines = str(caught.value).splitlines()
     assert len(lines) == 4  # -1 with 0; -1 with -5: two; 0.1 with -5
     assert lines[0].startswith("lr--1_seed-0: params.yaml: lr: must be > 0")
-    with pytest.raises(UserError, match=r"^muon\.lr is no parameter; params.yaml lists them$"):
+    with pytest.raises(UserError, match=r"^'muon\.lr' is no parameter; params.yaml lists them$"):
         plan(git("rev-parse", "HEAD"), PARAMS, {}, [{"muon.lr": "1"}])
+    for word in ("lr.x=1", "lr=[1", 'lr="0.1', "lr=!foo 1", "tta=*x"):
+        with pytest.raises(UserError, match=r"is not as params\.yaml has it"):
+            plan(git("rev-parse", "HEAD"), PARAMS, {}, grid([word]))
+    for text in ("", "lr: [", "- 1"):
+        with pytest.raises(UserError, match=r"^params\.yaml"):
+            plan(git("rev-parse", "HEAD"), text, {}, grid(["lr=1"]))
+    (one, _) = plan(git("rev-parse", "HEAD"), PARAMS, {}, grid(["momentum=0.8", "muon.momentum=0.8,0.9"]))
+    assert one.name.startswith("momentum-0.8_")
+    one, *_ = plan(git("rev-parse", "HEAD"), PARAMS, {}, grid(["momentum=0.7,0.8", "muon.momentum=0.8,0.9"]))
+    assert one.name.startswith("momentum-0.7_muon.momentum-0.8_")
     with pytest.raises(UserError, match="the same experiment twice"):
         plan(git("rev-parse", "HEAD"), PARAMS, {}, grid(["lr=0.1,0.10"]))
 

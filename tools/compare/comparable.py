@@ -65,7 +65,7 @@ def _advice(runs: Sequence[Run]) -> str:
         (most, _), *_ = Counter(_text(run, what) for run in alike if what in run.kind).most_common(1)
         alike = [run for run in alike if what not in run.kind or _text(run, what) == most]
     names = " ".join(run.name for run in alike)
-    if len(names) > 100:
+    if len(names) > 400:
         names = "..."
     return f"compare runs of one kind: EXPERIMENTS='{names}' (names, * for any letters), or remove some: dvc exp remove"
 

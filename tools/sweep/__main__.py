@@ -28,7 +28,10 @@ def main() -> None:
     commit = clean_commit()
     recipe = dict(word.split("=", 1) for word in overrides(arguments.recipe, "0")) if arguments.recipe else {}
     settings = rows(arguments.file) if arguments.file else [{}]
-    settings = [row | values for row in settings for values in grid(arguments.grid)]
+    axes = grid(arguments.grid)
+    if both := settings[0].keys() & axes[0].keys():
+        raise UserError(f"{', '.join(sorted(both))}: in {arguments.file} and on the command line; name it once")
+    settings = [row | values for row in settings for values in axes]
     try:
         workspace = Path("params.yaml").read_text()
     except (OSError, ValueError) as error:

@@ -1,12 +1,13 @@
 """The machine that a sweep is started on: it hands the experiments to Ray and reports how far they are."""
 
 import json
+import math
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # no network
@@ -23,6 +24,7 @@ from tools.sweep import node
 from tools.sweep.plan import Experiment, placed
 from tools.sweep.refs import arrived, pull
 
+FOLDER = Path(".dvc/tmp/sweep")
 TRIES = 3  # further ones, where a machine is lost
 
 ray.cloudpickle.register_pickle_by_value(node)  # the other machines have no `tools`
@@ -39,8 +41,9 @@ def run(experiments: Sequence[Experiment], commit: str, url: str, address: str |
         "session": Path(session.__file__).read_text(),
     }
     here = task | {
-        "folder": str(Path(".dvc/tmp/sweep").absolute()),
-        "source": str(Path.cwd()),
+        "folder": str(FOLDER.absolute()),
+        "source": str(source(commit)),
+        "config": str(Path(".dvc/config.local").absolute()),
         "python": sys.executable,
         "cache": subprocess.check_output([DVC, "cache", "dir"], env=environment(), text=True).strip(),
         "checkpoints": str(Path("checkpoints").absolute()),
@@ -53,6 +56,16 @@ def run(experiments: Sequence[Experiment], commit: str, url: str, address: str |
         ray.shutdown()
 
 
+def source(commit: str) -> Path:
+    """A clone of the commit, from which this machine runs its experiments, whatever is edited in the workspace."""
+    folder = (FOLDER / commit[:12]).absolute()
+    if not (folder / "dvc.yaml").exists():
+        FOLDER.mkdir(parents=True, exist_ok=True)
+        git("clone", "--quiet", "--shared", "--no-checkout", ".", str(folder))
+        git("-C", str(folder), "checkout", "--quiet", "--detach", commit)
+    return folder
+
+
 def prepare(experiments: Sequence[Experiment], task: dict[str, Any]) -> None:
     """Download the data once, here; other machines take it from the DVC remote."""
     if mirror := os.environ.get("DATA_MIRROR"):  # relative to here, not to the clone of an experiment
@@ -61,7 +74,7 @@ def prepare(experiments: Sequence[Experiment], task: dict[str, Any]) -> None:
         data = task | {"name": f"data-{dataset}", "changes": first.changes, "data_only": True}
         print(f"sweep: preparing the data of {dataset}", flush=True)
         command = [sys.executable, "-m", "tools.sweep.task", json.dumps(data)]
-        if session.run(command, lambda: False, env=environment()):
+        if session.run(command, lambda: False, cwd=Path(task["source"]), env=environment()):
             raise UserError(f"the data of {dataset} could not be prepared, see above")
 
 
@@ -73,6 +86,7 @@ def connect(address: str | None) -> None:
             "include_dashboard": False,
             "object_store_memory": 100_000_000,
         }
+    print("sweep: starting Ray" if not address else f"sweep: connecting to Ray at {address}", flush=True)
     try:
         ray.init(address=address or "local", **options)
     except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
@@ -81,11 +95,14 @@ def connect(address: str | None) -> None:
 
 def watch(experiments: Sequence[Experiment], task: dict[str, Any]) -> int:
     submit = ray.remote(max_retries=TRIES)(node.run)
-    waiting = {}
+    waiting, most = {}, max(node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"])
     for each in experiments:
         changes, resources = placed(each, gpus=bool(ray.cluster_resources().get("GPU")))
+        if resources.get("num_cpus", 0) > most:
+            raise UserError(f"threads: must be auto or <= {most:.0f}, the cores of the largest machine here")
         waiting[submit.options(**resources).remote(task | {"name": each.name, "changes": changes})] = each.name
-    started, total, failed = time.monotonic(), len(waiting), 0
+    total, failed, seconds = len(waiting), 0, list[float]()
+    cpus = max(placed(each, gpus=False)[1]["num_cpus"] for each in experiments)
     with tqdm(total=total, unit="experiment", disable=None, dynamic_ncols=True) as bar:
         try:
             while waiting:
@@ -94,13 +111,15 @@ def watch(experiments: Sequence[Experiment], task: dict[str, Any]) -> int:
                 if task["remote"]:
                     bring([name for name, found in results.items() if "error" not in found])
                 failed += len(results.keys() - arrived(task["commit"], results, fetch=False))
-                state = f"{min(len(waiting), slots())} running, {failed} failed"
+                at_once = max(1, slots(cpus))
+                state = f"{min(len(waiting), at_once)} running, {failed} failed"
                 for name, found in results.items():
                     bar.write(line(name, found), file=sys.stdout)
                 if results and bar.disable:  # a log file
-                    count = total - len(waiting)
-                    left = (time.monotonic() - started) / count * len(waiting) / 60
-                    print(f"sweep: {count} of {total} done, {state}, about {left:.0f} minutes left", flush=True)
+                    seconds += [found["seconds"] for found in results.values() if "seconds" in found]
+                    left = math.ceil(len(waiting) / at_once) * mean(seconds) / 60 if seconds else 0
+                    time_left = f", at most {math.ceil(left)} min left" if left else ""
+                    print(f"sweep: {total - len(waiting)} of {total} done, {state}{time_left}", flush=True)
                 bar.update(len(results))
                 bar.set_postfix_str(state)
         except BaseException:
@@ -120,10 +139,10 @@ def bring(names: Sequence[str]) -> None:
         print(f"warning: sweep: {error}", file=sys.stderr)
 
 
-def slots() -> int:
-    """How many experiments run at once; less where a machine is lost."""
+def slots(cpus: int) -> int:
+    """How many experiments of so many cores, or of one GPU, run at once; less where a machine is lost."""
     found = ray.cluster_resources()
-    return int(found.get("GPU") or found.get("CPU", 0))
+    return int(found.get("GPU") or found.get("CPU", 0) // cpus)
 
 
 def result(ref: Any) -> dict[str, Any]:

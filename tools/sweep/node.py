@@ -55,7 +55,7 @@ def prepare(task: dict[str, Any]) -> None:
             watched(task, ["git", "checkout", "--quiet", "--detach", task["commit"]], source, log)
             watched(task, ["bash", "setup.sh"], source, log)
             (source / ".venv/ready").touch()
-    shared = {"cache": str(folder / "cache"), "checkpoints": str(folder / "checkpoints")}
+    shared = {"cache": str(folder / "cache"), "checkpoints": str(folder / "checkpoints"), "config": ""}
     task |= {"folder": str(folder), "source": str(source), "python": str(source / ".venv/bin/python"), **shared}
 
 

@@ -10,7 +10,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from ruamel.yaml.error import YAMLError
+
 from cifar10.core.errors import UserError
+from cifar10.core.params import SPEED
 from cifar10.core.params_file import parse_params
 from tools.params_editor import edited, flat
 from tools.repository import committed
@@ -33,19 +36,30 @@ def plan(commit: str, base: str, recipe: Mapping[str, str], settings: Sequence[V
         UserError: for each value that params.yaml does not allow, before anything runs.
     """
     before = flat(load_yaml(committed(commit, "params.yaml")))
+    parse_params(base)
     experiments, faults = list[Experiment](), list[str]()
     varied = [key for key in settings[0] if len({values[key] for values in settings}) > 1]
+    last = [key.rpartition(".")[2] for key in varied]
+    short = {key: end if last.count(end) == 1 else key for key, end in zip(varied, last, strict=True)}
     for values in settings:
-        label = "_".join(f"{key.rpartition('.')[2]}-{values[key]}" for key in varied)
+        label = "_".join(f"{short[key]}-{values[key]}" for key in varied)[:100]
         try:
-            params = parse_params(edited(base, {**recipe, **values}), f"{label or 'sweep'}: params.yaml").model_dump()
+            params = parse_params(
+                edited(base, {**recipe, **values}), f"{label}: params.yaml".removeprefix(": ")
+            ).model_dump()
         except KeyError as error:
-            raise UserError(f"{error.args[0]} is no parameter; params.yaml lists them") from None
+            raise UserError(f"'{error.args[0]}' is no parameter; params.yaml lists them") from None
+        except (YAMLError, TypeError) as error:
+            what = " ".join(f"{key}={value}" for key, value in values.items())
+            raise UserError(f"{what} is not as params.yaml has it: {' '.join(str(error).split())}") from None
         except UserError as error:
             faults.append(str(error))
             continue
         changes = {key: value for key, value in flat(params).items() if value != before.get(key)}
-        digest = hashlib.sha256(json.dumps([commit, changes], sort_keys=True).encode()).hexdigest()[:7]
+        # What changes no byte does not count: workers, and whether the one thread was asked for or given by placed().
+        bits = {key: value for key, value in changes.items() if key not in SPEED}
+        bits["threads"] = 1 if params["threads"] == "auto" else params["threads"]
+        digest = hashlib.sha256(json.dumps([commit, bits], sort_keys=True).encode()).hexdigest()[:7]
         name = re.sub(r"[^\w.+-]+|\.\.+", "-", f"{label or 'sweep'}_{digest}")
         experiments.append(Experiment(name, changes, params))
     if faults:
@@ -83,9 +97,12 @@ def grid(words: Iterable[str]) -> list[Values]:
 def rows(path: Path) -> list[Values]:
     """One setting for each row of a CSV file whose header names parameters."""
     try:
-        found = list(csv.DictReader(io.StringIO(path.read_text()), strict=True))
+        reader = csv.DictReader(io.StringIO(path.read_text(encoding="utf-8-sig")), strict=True, skipinitialspace=True)
+        found, names = list(reader), list(reader.fieldnames or [])
     except (OSError, ValueError, csv.Error) as error:
         raise UserError(f"{path}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    if len(set(names)) < len(names):
+        raise UserError(f"{path}, line 1: names a parameter twice: {','.join(names)}")
     for number, row in enumerate(found, start=2):
         if None in row or None in row.values() or "" in row.values():
             raise UserError(f"{path}, line {number}: needs one value for each column of the header, none empty")

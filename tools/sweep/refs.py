@@ -12,7 +12,8 @@ RESULTS = ("params.yaml", "dvc.lock", "metrics/", "plots/", "release/")  # may d
 
 def clean_commit() -> str:
     """The commit that every experiment starts from; UserError where the code in the workspace is not that of it."""
-    changed = [line[3:] for line in git("status", "--porcelain").splitlines() if not line[3:].startswith(RESULTS)]
+    status = git("status", "--porcelain", "--no-renames", "-z").split("\0")
+    changed = [entry[3:] for entry in status if entry and not entry[3:].startswith(RESULTS)]
     if changed:
         raise UserError(f"experiments run the committed code, but {', '.join(changed[:5])} changed; git commit first")
     return git("rev-parse", "HEAD")

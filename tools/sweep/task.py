@@ -45,9 +45,9 @@ def main() -> None:
 def prepare(clone: Path, task: dict[str, Any]) -> None:
     """Bring the data into the cache and, for the other machines, into the DVC remote."""
     make(clone, task)
-    dvc_exp_run(clone, task, "compute_stats")
+    dvc_exp_run(clone, task, "--quiet", "compute_stats")  # the stage still shows how far its download is
     if task["remote"]:
-        run(clone, DVC, "push", "--run-cache", "--with-deps", "compute_stats")
+        run(clone, DVC, "push", "--quiet", "--run-cache", "--with-deps", "compute_stats")
 
 
 def experiment(clone: Path, task: dict[str, Any]) -> dict[str, Any]:
@@ -76,17 +76,17 @@ def make(clone: Path, task: dict[str, Any]) -> None:
     (clone / "checkpoints").symlink_to(checkpoints)
     (clone / ".git/info/exclude").write_text("/checkpoints\n")
     config = RawConfigParser()
-    config.read(".dvc/config.local")  # the keys of a remote, for example
+    config.read(task["config"])  # .dvc/config.local, where the keys of a remote may be
     config.read_dict({"core": {"site_cache_dir": str(clone / ".dvc/site")}})
     config.read_dict({"cache": {"dir": task["cache"], "type": "hardlink,copy"}})
     with (clone / ".dvc/config.local").open("w") as file:
         config.write(file)
 
 
-def dvc_exp_run(clone: Path, task: dict[str, Any], *targets: str) -> None:
+def dvc_exp_run(clone: Path, task: dict[str, Any], *more: str) -> None:
     pull = ["--pull"] if task["remote"] else []
     set_params = [f"--set-param={key}={json.dumps(value)}" for key, value in task["changes"].items()]
-    run(clone, DVC, "exp", "run", *pull, "--name", task["name"], *set_params, *targets)
+    run(clone, DVC, "exp", "run", *pull, "--name", task["name"], *set_params, *more)
 
 
 def run(folder: Path, *command: str) -> None:
