@@ -99,7 +99,8 @@ def watch(experiments: Sequence[Experiment], task: dict[str, Any]) -> int:
     for each in experiments:
         changes, resources = placed(each, gpus=bool(ray.cluster_resources().get("GPU")))
         if resources.get("num_cpus", 0) > most:
-            raise UserError(f"threads: must be auto or <= {most:.0f}, the cores of the largest machine here")
+            asked = resources["num_cpus"]
+            raise UserError(f"threads: must be auto or <= {most:.0f}, the cores of the largest machine (got {asked})")
         waiting[submit.options(**resources).remote(task | {"name": each.name, "changes": changes})] = each.name
     total, failed, seconds = len(waiting), 0, list[float]()
     cpus = max(placed(each, gpus=False)[1]["num_cpus"] for each in experiments)
