@@ -20,6 +20,12 @@ def environment() -> dict[str, str]:
     return os.environ | {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
 
 
+def keep_data_mirror() -> None:
+    """Have a relative DATA_MIRROR still mean a folder of here when a stage runs in a copy elsewhere."""
+    if mirror := os.environ.get("DATA_MIRROR"):
+        os.environ["DATA_MIRROR"] = mirror if "://" in mirror else str(Path(mirror).resolve())
+
+
 def git(*arguments: str) -> str:
     """What git prints; UserError with its message where it fails."""
     return _git(*arguments).decode(errors="surrogateescape").rstrip("\n")

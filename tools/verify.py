@@ -1,7 +1,6 @@
 """make verify: run the pipeline again in a copy elsewhere, compare every output with dvc.lock."""
 
 import json
-import os
 import subprocess
 import tempfile
 from pathlib import Path
@@ -12,7 +11,7 @@ import yaml
 from cifar10.core.errors import StoppedError, UserError
 from stages.support.stop import stop_signals
 from tools import session
-from tools.repository import DVC, copy_working_tree, environment
+from tools.repository import DVC, copy_working_tree, environment, keep_data_mirror
 from tools.start import run_tool
 
 MEASURED = {"seconds", "waiting_for_data", "images_per_second"}
@@ -21,8 +20,7 @@ MEASURED = {"seconds", "waiting_for_data", "images_per_second"}
 def verify() -> None:
     """Print which outputs match; UserError where one does not, with what differs between the two machines."""
     expected, then = read(Path())
-    if mirror := os.environ.get("DATA_MIRROR"):  # relative to here, not to the copy
-        os.environ["DATA_MIRROR"] = mirror if "://" in mirror else str(Path(mirror).resolve())
+    keep_data_mirror()
     came: list[int] = []  # signals, noted only: an exception at a bad moment could leave DVC running, or the copy
     for number in stop_signals():
         signal(number, lambda number, _: came.append(number))

@@ -3,6 +3,7 @@
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -19,7 +20,7 @@ from tqdm import tqdm
 
 from cifar10.core.errors import UserError
 from tools import session
-from tools.repository import DVC, environment, git
+from tools.repository import DVC, environment, git, keep_data_mirror
 from tools.sweep import node
 from tools.sweep.plan import Experiment, placed
 from tools.sweep.refs import arrived, pull
@@ -60,6 +61,7 @@ def source(commit: str) -> Path:
     """A clone of the commit, from which this machine runs its experiments, whatever is edited in the workspace."""
     folder = (FOLDER / commit[:12]).absolute()
     if not (folder / "dvc.yaml").exists():
+        shutil.rmtree(folder, ignore_errors=True)  # interrupted before its checkout
         FOLDER.mkdir(parents=True, exist_ok=True)
         git("clone", "--quiet", "--shared", "--no-checkout", ".", str(folder))
         git("-C", str(folder), "checkout", "--quiet", "--detach", commit)
@@ -68,8 +70,7 @@ def source(commit: str) -> Path:
 
 def prepare(experiments: Sequence[Experiment], task: dict[str, Any]) -> None:
     """Download the data once, here; other machines take it from the DVC remote."""
-    if mirror := os.environ.get("DATA_MIRROR"):  # relative to here, not to the clone of an experiment
-        os.environ["DATA_MIRROR"] = mirror if "://" in mirror else str(Path(mirror).resolve())
+    keep_data_mirror()
     for dataset, first in {each.params["dataset"]: each for each in reversed(experiments)}.items():
         data = task | {"name": f"data-{dataset}", "changes": first.changes, "data_only": True}
         print(f"sweep: preparing the data of {dataset}", flush=True)
@@ -96,8 +97,9 @@ def connect(address: str | None) -> None:
 def watch(experiments: Sequence[Experiment], task: dict[str, Any]) -> int:
     submit = ray.remote(max_retries=TRIES)(node.run)
     waiting, most = {}, max(node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"])
+    gpus = bool(ray.cluster_resources().get("GPU"))
     for each in experiments:
-        changes, resources = placed(each, gpus=bool(ray.cluster_resources().get("GPU")))
+        changes, resources = placed(each, gpus)
         if resources.get("num_cpus", 0) > most:
             asked = resources["num_cpus"]
             raise UserError(f"threads: must be auto or <= {most:.0f}, the cores of the largest machine (got {asked})")
