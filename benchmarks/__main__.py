@@ -10,15 +10,17 @@ from contextlib import redirect_stdout
 from os import devnull
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+import yaml
 
 from benchmarks.hotspots import hotspots, matmul_flops
 from benchmarks.processes import imports, memory, pipeline
 from benchmarks.tutorial import predict_as_in_a_tutorial, train_as_in_a_tutorial, tutorial_loader
 from cifar10.core.data import Split, Statistics
+from cifar10.core.params import TRAINING_IMAGES, Params
 from cifar10.core.params_file import parse_params
 from cifar10.inference.predict import predict
 from cifar10.inference.runtime import set_up
@@ -27,6 +29,7 @@ from cifar10.training.batches import batch_loader
 from cifar10.training.complexity import multiply_adds
 from cifar10.training.history import History
 from cifar10.training.loop import Training, train
+from tools.params_editor import edited, flat
 
 ROUNDS = 5
 STATISTICS = Statistics([0.49, 0.48, 0.45], [0.25, 0.24, 0.26])
@@ -43,7 +46,12 @@ def timed(call: Callable[[], Any]) -> float:
     return time.perf_counter() - started
 
 
-def compare(name: str, images: int, ours: Callable[[], float], tutorial: Callable[[], float]) -> float:
+class Comparison(NamedTuple):
+    images_per_second: float  # ours
+    ratio: float  # to the other side
+
+
+def compare(name: str, images: int, ours: Callable[[], float], tutorial: Callable[[], float]) -> Comparison:
     """Print images per second, medians over the rounds, and the median ratio; the calls return seconds."""
     ours(), tutorial()  # warm up
     rounds = [(ours(), tutorial()) for _ in range(ROUNDS)]
@@ -51,7 +59,13 @@ def compare(name: str, images: int, ours: Callable[[], float], tutorial: Callabl
     slow: float = images / median(b for _, b in rounds)
     ratios = sorted(b / a for a, b in rounds)
     print(f"{name:<28} {fast:>8,.0f} {slow:>10,.0f} {median(ratios):>7.1f}  ({ratios[0]:.1f} to {ratios[-1]:.1f})")
-    return fast
+    return Comparison(fast, median(ratios))
+
+
+def with_recipe(name: str) -> Params:
+    """The workspace's parameters with those of a recipe."""
+    recipe = yaml.safe_load(Path(f"recipes/{name}.yaml").read_text())
+    return parse_params(edited(Path("params.yaml").read_text(), flat(recipe)))
 
 
 def main() -> None:
@@ -61,7 +75,7 @@ def main() -> None:
     print(f"{machine['device']}, {machine['instruction_set']}, {runtime.threads} threads, {runtime.precision}\n")
     split, nothing = pictures(6_400), pictures(0)
 
-    def training(images: Split, epochs: int = 1) -> History:
+    def training(images: Split, params: Params, epochs: int = 1) -> History:
         model = Net(params.execution, params.dropout)
         with Path(devnull).open("w") as null, redirect_stdout(null):
             changed = params.model_copy(update={"epochs": epochs})
@@ -69,22 +83,33 @@ def main() -> None:
             train(run)
             return run.history
 
-    def ours() -> float:
-        history = training(split, epochs=2)  # the second epoch: as all but one of a run
+    def ours(params: Params) -> float:
+        history = training(split, params, epochs=2)  # the second epoch: as all but one of a run
         waits.append(history.waiting / sum(history.seconds))
         # Without the recalibration that follows an epoch: in one as short as this it weighs too much.
-        return 6_400 / history.images_per_second[-1]
+        steps = 6_400 / history.images_per_second[-1]
+        recalibrations.append(history.seconds[-1] - steps)
+        return steps
 
-    waits: list[float] = []
+    waits, recalibrations = list[float](), list[float]()
     here = params.model_copy(update={"workers": 0, "augment_with": "fused"})
     loader, _ = batch_loader(split, STATISTICS, here, runtime.device)
     specification, _ = batch_loader(
         split, STATISTICS, here.model_copy(update={"augment_with": "albumentations"}), runtime.device
     )
-    slow_loader = tutorial_loader(split, STATISTICS, params.augmentation)
+    fast, reference = with_recipe("fast"), with_recipe("reference")
+    plain = params.model_copy(update={"optimizer": "sgd", "ema": 0.0})
+    slow_loader = tutorial_loader(split, STATISTICS, reference.augmentation)
     print(f"{'images a second':<28} {'ours':>8} {'tutorial':>10} {'ratio':>7}")
-    consumed = compare("train", 6_400, ours, lambda: timed(lambda: train_as_in_a_tutorial(slow_loader)))
-    made = compare(
+    consumed, _ = compare(
+        "train", 6_400, lambda: ours(params), lambda: timed(lambda: train_as_in_a_tutorial(slow_loader))
+    )
+    waiting, recalibration = median(waits), median(recalibrations)
+    _, faster = compare(
+        "train, recipe fast", 6_400, lambda: ours(fast), lambda: timed(lambda: train_as_in_a_tutorial(slow_loader))
+    )
+    compare("train, plain SGD (2nd)", 6_400, lambda: ours(params), lambda: ours(plain))
+    made, _ = compare(
         "input (ours: one core)", 6_400, lambda: timed(lambda: list(loader)), lambda: timed(lambda: list(slow_loader))
     )
     compare(
@@ -101,9 +126,10 @@ def main() -> None:
         lambda: timed(lambda: predict(model, split.images, STATISTICS, runtime)),
         lambda: timed(lambda: predict_as_in_a_tutorial(floats)),
     )
-    print(
-        f"\ninput makes {made / consumed:.1f} times what training consumes; training waits {median(waits):.1%} for it"
-    )
+    print(f"\ninput makes {made / consumed:.1f} times what training consumes; training waits {waiting:.1%} for it")
+    print(f"BatchNorm's recalibration after each epoch: {recalibration:.1f} s")
+    images, others = (p.epochs * (TRAINING_IMAGES["cifar10"] - p.validation_size) for p in (fast, reference))
+    print(f"the {fast.epochs} epochs of fast: 1/{faster * others / images:.1f} of the tutorial's {reference.epochs}")
 
     flops, peak = 6 * multiply_adds(model) * consumed, matmul_flops(runtime.precision)
     print(f"training: {flops / 1e9:,.0f} GFLOP/s of the {peak / 1e9:,.0f} that a large matrix product reaches here")
@@ -113,7 +139,7 @@ def main() -> None:
 
     print("\nseconds an epoch, images a second")
     for images in (10_000, 20_000, 40_000):
-        seconds = median(training(pictures(images)).seconds[0] for _ in range(3))
+        seconds = median(training(pictures(images), params).seconds[0] for _ in range(3))
         print(f"  {images:>6,} images: {seconds:>5.1f} s, {images / seconds:,.0f} images/s")
 
     print("\nimport of each stage, seconds above a bare python; heavy libraries that it loads")
