@@ -14,7 +14,7 @@ from cifar10.core.params import Params
 from cifar10.drawing.png import png
 from cifar10.evaluation.calibration import calibration_error, reliability
 from cifar10.evaluation.class_scores import class_scores
-from cifar10.evaluation.sheets import confident_mistakes, example_images
+from cifar10.evaluation.sheets import Predictions, confident_mistakes, example_images
 from cifar10.inference.predict import predict
 from cifar10.inference.runtime import set_up
 from cifar10.inference.score import score
@@ -46,12 +46,12 @@ def evaluate(params: Params) -> None:
     write_json("metrics/test.json", scores)
     write_csv("plots/per_class.csv", ("class", *per_class._fields), zip(classes, *per_class, strict=True))
     names = np.array(classes)
-    predictions = zip(names[labels], names[predicted], (f"{p:.6f}" for p in confidence), strict=True)
-    write_csv("plots/predictions.csv", ("actual", "predicted", "confidence"), predictions)
+    rows = zip(names[labels], names[predicted], (f"{p:.6f}" for p in confidence), strict=True)
+    write_csv("plots/predictions.csv", ("actual", "predicted", "confidence"), rows)
     write_csv("plots/reliability.csv", ("confidence", "accuracy", "images"), reliability(logits, labels))
-    for name, draw in (("mistakes", confident_mistakes), ("examples", example_images)):
-        picture = png(lambda draw=draw: draw(images, labels, predicted, confidence, classes))  # type: ignore[misc]
-        write_atomically(Path(f"plots/{name}.png"), picture)
+    predictions = Predictions(images, labels, predicted, confidence, classes)
+    write_atomically(Path("plots/mistakes.png"), png(lambda: confident_mistakes(predictions)))
+    write_atomically(Path("plots/examples.png"), png(lambda: example_images(predictions)))
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ if __name__ == "__main__":  # before the imports below, which take seconds
 
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
@@ -50,12 +51,17 @@ def train_stage(params: Params) -> None:
         for line in not_resumed(checkpoints.folder, identity):
             print(line, file=sys.stderr)
         remember(checkpoints.folder, identity)
-        run(training, checkpoints)
+        size = {
+            "parameters": count_parameters(model),
+            "receptive_field": receptive_field(model),
+            "multiply_adds": multiply_adds(model),
+        }
+        run(training, checkpoints, lambda: write_curves(training, size))
 
         # Nothing about the machine, so that the same inputs give the same bytes.
         settings = params.model_dump(exclude=EVALUATION | MACHINE)
         save_model(Path("models/model.safetensors"), training.result, classes, statistics, settings)
-        write_curves(training)  # also where the last epoch was finished by an earlier run
+        write_curves(training, size)  # also where the last epoch was finished by an earlier run
         write_run(training, runtime)
         examples = clearest(split)
         samples = png(lambda: augmented_samples(examples, classes, statistics, params))
@@ -64,11 +70,11 @@ def train_stage(params: Params) -> None:
         checkpoints.remove()
 
 
-def run(training: Training, checkpoints: Checkpoints) -> None:
+def run(training: Training, checkpoints: Checkpoints, after_epoch: Callable[[], None] = lambda: None) -> None:
     """Train to the end; an error says what to do next."""
     try:
         with noted_signals() as stop:
-            train(training, checkpoints, stop, lambda: write_curves(training))
+            train(training, checkpoints, stop, after_epoch)
     except DivergedError as error:
         lower = training.params.lr / 10
         raise UserError(
@@ -78,14 +84,9 @@ def run(training: Training, checkpoints: Checkpoints) -> None:
         raise StoppedError(f"train: {error}; run the same command again to resume", error.exit_code) from None
 
 
-def write_curves(training: Training) -> None:
+def write_curves(training: Training, size: dict[str, int]) -> None:
     """Scores so far, so that `dvc plots show` and `dvc metrics show` follow a training that is running."""
-    history, model = training.history, training.model
-    size = {
-        "parameters": count_parameters(model),
-        "receptive_field": receptive_field(model),
-        "multiply_adds": multiply_adds(model),
-    }
+    history = training.history
     write_json("metrics/train.json", history.last() | size)
     for name in ("loss", "accuracy"):
         write_csv(f"plots/{name}.csv", ("epoch", "split", name, "best"), history.curve(name))

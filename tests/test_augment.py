@@ -10,7 +10,7 @@ from cifar10.training.augmentation import Composed, composed
 from cifar10.training.fused import Fused, draw, on_device
 
 MEAN = [0.2, 0.4, 0.6]
-OFF = {"flip_p": 0.0, "affine_p": 0.0, "hole_p": 0.0}
+OFF = {"flip": "random", "flip_p": 0.0, "affine_p": 0.0, "hole_p": 0.0}
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ def smooth() -> NDArray[np.uint8]:
 def test_fused_gives_the_pixels_of_albumentations(
     params: Params, smooth: NDArray[np.uint8], changes: dict[str, float]
 ) -> None:
-    settings = params.augmentation.model_copy(update=changes)
+    settings = params.augmentation.model_copy(update={"flip": "random"} | changes)
     expected, fused = Composed(settings, MEAN), Fused(settings, MEAN)
     noise = np.random.default_rng(1).integers(0, 256, smooth.shape, dtype=np.uint8)
     for entropy in ([7], [0, 1, 5], [2**32 - 1, 34, 356]):
@@ -109,7 +109,7 @@ def test_fused_gives_the_pixels_of_albumentations(
 
 
 def test_the_specification_is_the_list_that_one_extends(params: Params, images: NDArray[np.uint8]) -> None:
-    settings = params.augmentation.model_copy(update={"flip_p": 1.0, "affine_p": 0.0, "hole_p": 0.0})
+    settings = params.augmentation.model_copy(update={"flip": "random", "flip_p": 1.0, "affine_p": 0.0, "hole_p": 0.0})
     transform = composed(settings, MEAN)
     assert [type(each) for each in transform.transforms] == [A.HorizontalFlip, A.Affine, A.CoarseDropout]
     extended = Composed(settings, MEAN)
@@ -118,10 +118,11 @@ def test_the_specification_is_the_list_that_one_extends(params: Params, images: 
 
 
 def test_on_device_is_the_same_augmentation(params: Params, smooth: NDArray[np.uint8]) -> None:
-    on_cpu = Fused(params.augmentation, MEAN)(smooth, [3])
-    draws = draw(params.augmentation, len(smooth), [3])
+    settings = params.augmentation.model_copy(update={"flip": "random"})
+    on_cpu = Fused(settings, MEAN)(smooth, [3])
+    draws = draw(settings, len(smooth), [3])
     fill = torch.tensor([51, 102, 153], dtype=torch.uint8)
-    found = on_device(torch.from_numpy(smooth), draws, params.augmentation.hole_size, fill).numpy()
+    found = on_device(torch.from_numpy(smooth), draws, settings.hole_size, fill).numpy()
     assert found.shape == smooth.shape
     assert found.dtype == np.uint8
     assert np.abs(found.astype(int) - on_cpu).max() <= 3  # coordinates in steps of 1/32 pixel there, exact here
@@ -133,7 +134,7 @@ def test_on_device_is_the_same_augmentation(params: Params, smooth: NDArray[np.u
 
 def test_draws_fill_their_ranges(params: Params) -> None:
     """Uniform in every parameter: mean and standard deviation of 20,000 draws, to about four standard errors."""
-    settings = params.augmentation.model_copy(update={"hole_size": 16})
+    settings = params.augmentation.model_copy(update={"flip": "random", "hole_size": 16})
     flips, moves, matrices, corners = draw(settings, 20_000, [0])
     linear = matrices[moves][:, :, :2]
     assert abs(flips.mean() - 0.5) < 0.015

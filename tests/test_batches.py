@@ -12,6 +12,7 @@ from cifar10.training.batches import augmenter, batch_loader, hold_out
 from cifar10.training.fused import Fused
 
 FORMS = ["albumentations", "fused", "device"]
+PLAIN = {"flip": "random", "flip_p": 0.0, "affine_p": 0.0, "hole_p": 0.0}
 
 
 @pytest.fixture
@@ -63,7 +64,7 @@ def test_device_makes_the_same_batches_to_rounding(params: Params, split: Split)
 
 @pytest.mark.parametrize("augment_with", FORMS)
 def test_each_epoch_holds_every_image_once_in_another_order(params: Params, split: Split, augment_with: str) -> None:
-    plain = params.augmentation.model_copy(update={"flip_p": 0.0, "affine_p": 0.0, "hole_p": 0.0})
+    plain = params.augmentation.model_copy(update=PLAIN)
     first, second = epochs(params.model_copy(update={"augmentation": plain}), split, 0, augment_with)
     for epoch in (first, second):
         images, labels = (torch.cat(parts).numpy() for parts in zip(*epoch, strict=True))
@@ -71,6 +72,19 @@ def test_each_epoch_holds_every_image_once_in_another_order(params: Params, spli
         seen = {image.tobytes(): label for image, label in zip(images, labels, strict=True)}
         assert seen == {image.tobytes(): label for image, label in zip(*split, strict=True)}
     assert not torch.equal(first[0][0], second[0][0])
+
+
+@pytest.mark.parametrize("augment_with", FORMS)
+def test_alternate_mirrors_each_image_in_every_other_epoch(params: Params, split: Split, augment_with: str) -> None:
+    alternate = params.augmentation.model_copy(update=PLAIN | {"flip": "alternate", "flip_p": 0.5})
+    numbers = {image.tobytes(): i for i, image in enumerate(split.images)}
+    numbers |= {image[:, ::-1].tobytes(): 100 + i for i, image in enumerate(split.images)}
+    seen = []
+    for epoch in epochs(params.model_copy(update={"augmentation": alternate}), split, 0, augment_with):
+        found = np.sort([numbers[image.numpy().tobytes()] for images, _ in epoch for image in images])
+        assert 25 < (found >= 100).sum() < 75
+        seen += found.tolist()
+    assert sorted(seen) == list(range(200))
 
 
 def test_equal_images_are_changed_differently(params: Params, split: Split) -> None:

@@ -10,7 +10,7 @@ import torch
 from cifar10.core.data import Statistics
 from cifar10.core.params import Execution
 from cifar10.network.model import Net
-from cifar10.network.model_file import load_model, save_model, weights_digest
+from cifar10.network.model_file import load_model, model_digest, save_model
 
 CLASSES, STATISTICS = [f"class {i}" for i in range(10)], Statistics([0.1, 0.2, 1 / 3], [0.25, 0.5, 1.0])
 
@@ -52,13 +52,14 @@ def test_a_flipped_bit_is_noticed(saved: tuple[Path, Net], where: int) -> None:
         load_model(path)
 
 
-def test_the_weights_digest_is_of_names_types_shapes_and_bytes() -> None:
-    weights = {"b": torch.tensor([[1.0, 2.0]]), "a": torch.tensor([3])}
-    text = b"a int64 (1,)\n" + struct.pack("<q", 3) + b"b float32 (1, 2)\n" + struct.pack("<ff", 1, 2)
-    assert weights_digest(weights) == hashlib.sha256(text).hexdigest()
-    assert weights_digest(dict(reversed(weights.items()))) == weights_digest(weights)
+def test_the_digest_is_of_the_metadata_and_of_names_types_shapes_and_bytes() -> None:
+    weights, about = {"b": torch.tensor([[1.0, 2.0]]), "a": torch.tensor([3])}, {"z": [0.5], "c": 1}
+    text = b'{"c": 1, "z": [0.5]}\na int64 (1,)\n' + struct.pack("<q", 3)
+    text += b"b float32 (1, 2)\n" + struct.pack("<ff", 1, 2)
+    assert model_digest(weights, about) == hashlib.sha256(text).hexdigest()
+    assert model_digest(dict(reversed(weights.items())), about) == model_digest(weights, about)
     column = torch.tensor([[1.0, 9.0], [2.0, 9.0]])[:, :1].T  # not contiguous
-    assert weights_digest(weights | {"b": column}) == weights_digest(weights)
+    assert model_digest(weights | {"b": column}, about) == model_digest(weights, about)
     others = [
         {"c": weights["b"], "a": weights["a"]},
         weights | {"b": weights["b"].T},
@@ -66,4 +67,11 @@ def test_the_weights_digest_is_of_names_types_shapes_and_bytes() -> None:
         weights | {"a": torch.tensor([4])},
         {"a": weights["a"]},
     ]
-    assert len({weights_digest(each) for each in [weights, *others]}) == 6
+    assert len({model_digest(each, about) for each in [weights, *others]}) == 6
+
+
+def test_another_class_name_is_noticed(saved: tuple[Path, Net]) -> None:
+    path, _ = saved
+    path.write_bytes(path.read_bytes().replace(b"class 3", b"class 5"))
+    with pytest.raises(ValueError, match="damaged"):
+        load_model(path)

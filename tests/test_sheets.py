@@ -15,7 +15,7 @@ from cifar10.core.data import Split, Statistics
 from cifar10.core.params import Params
 from cifar10.drawing.png import png
 from cifar10.drawing.sheet import Cell, sheet
-from cifar10.evaluation.sheets import confident_mistakes, example_images
+from cifar10.evaluation.sheets import Predictions, confident_mistakes, example_images
 from cifar10.network.model import LAYERS, Net
 from cifar10.training.network_sheet import network_sheet
 from cifar10.training.samples import augmented_samples, clearest
@@ -43,7 +43,7 @@ def test_mistakes_shows_the_most_confident_first(mistakes: int) -> None:
     images, actual = np.zeros((100, 32, 32, 3), np.uint8), np.zeros(100, int)
     predicted = (np.arange(100) < mistakes).astype(int)
     confidence = np.linspace(0.3, 0.9, 100)
-    figure = confident_mistakes(images, actual, predicted, confidence, ["cat", "dog"])
+    figure = confident_mistakes(Predictions(images, actual, predicted, confidence, ["cat", "dog"]))
     shown = sorted(range(mistakes), reverse=True)[:24]
     assert texts(figure)[2:] == [f"dog {confidence[i]:.1%}\nlabel: cat\n#{i}" for i in shown]
     assert texts(figure)[0] == f"The {len(shown)} most confident of {mistakes} mistakes"
@@ -52,7 +52,8 @@ def test_mistakes_shows_the_most_confident_first(mistakes: int) -> None:
 
 def test_the_examples_are_always_the_same() -> None:
     images, actual = np.zeros((240, 32, 32, 3), np.uint8), np.zeros(240, int)
-    figure = example_images(images, actual, np.arange(240) // 220, np.arange(240) / 1000, ["cat", "dog"])
+    predicted, confidence = np.arange(240) // 220, np.arange(240) / 1000
+    figure = example_images(Predictions(images, actual, predicted, confidence, ["cat", "dog"]))
     assert texts(figure)[0] == "24 test images, always the same: 22 right (blue), 2 wrong (orange)"
     expected = [f"cat {i / 100:.0%}" for i in range(22)] + [f"dog {i / 100:.0%}\nlabel: cat" for i in (22, 23)]
     assert texts(figure)[2:] == expected

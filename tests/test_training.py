@@ -118,11 +118,11 @@ def test_averaged_weights_by_hand(params: Params, split: Split, monkeypatch: pyt
     update, expected = training.average.update, dict[str, torch.Tensor]()
     numbers = count(1)
 
-    def noted(model: Net, steps: int) -> None:
-        update(model, steps)
+    def noted(steps: int) -> None:
+        update(steps)
         assert steps == next(numbers)
-        decay = min(0.2, steps / (steps + 9))
-        for name, weight in model.named_parameters():
+        decay = min(0.2, (steps - 1) / (steps + 8))
+        for name, weight in training.model.named_parameters():
             expected[name] = decay * expected.get(name, weight.detach()) + (1 - decay) * weight.detach()
 
     monkeypatch.setattr(training.average, "update", noted)

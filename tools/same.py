@@ -19,7 +19,7 @@ from tools.start import run_tool
 TINY = {"dataset": "digits", "validation_size": 1000, "batch_size": 32, "epochs": 2, "tta": "flip+shift", "threads": 1}
 VARIANTS: dict[str, dict[str, object]] = {
     "muon": {},
-    "sgd": {"optimizer": "sgd", "schedule": "step", "step.step_size": 1},
+    "sgd": {"optimizer": "sgd", "schedule": "step", "step.step_size": 1, "augmentation.flip": "random"},
     "adam": {"optimizer": "adam", "lr": 0.002, "schedule": "plateau", "augment_with": "albumentations"},
     "dropout": {"dropout": 0.1, "ema": 0, "augment_with": "device"},
     "dense": {"execution": "dense", "validation_size": 0},

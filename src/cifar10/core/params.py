@@ -31,7 +31,7 @@ class Strict(BaseModel):
 
 
 class Muon(Strict):
-    """Muon for the dense 3x3 convolutions except the first, sgd for the other parameters"""
+    """Muon for the convolutions except the depthwise ones and the head, sgd for the other parameters"""
 
     lr_ratio: Annotated[float, Field(gt=0, le=1000)]
     """Muon's learning rate is lr * lr_ratio; weights are set to norm sqrt(outputs) before each step"""
@@ -71,8 +71,10 @@ class Plateau(Strict):
 class Augmentation(Strict):
     """random changes to each training image, drawn again in every epoch"""
 
+    flip: Literal["random", "alternate"]
+    """random (with probability flip_p) | alternate (each image in every other epoch): horizontal flips"""
     flip_p: Probability
-    """probability of a horizontal flip"""
+    """probability of a random flip"""
     affine_p: Probability
     """probability of one random shift, scale and rotation, border reflected"""
     shift: Annotated[float, Field(ge=0, lt=1)]
@@ -85,6 +87,11 @@ class Augmentation(Strict):
     """probability of one square hole, filled with the mean of the training images"""
     hole_size: Annotated[int, Field(ge=1, le=32)]
     """side of the hole, pixels"""
+
+    @property
+    def random_flip_p(self) -> float:
+        """What is left to the transforms: 0 where flips alternate."""
+        return self.flip_p if self.flip == "random" else 0.0
 
 
 class Params(Strict):

@@ -1,6 +1,7 @@
 """Sheets of test images with what the network says of them."""
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -9,19 +10,20 @@ from numpy.typing import NDArray
 from cifar10.drawing.png import BLUE, ORANGE
 from cifar10.drawing.sheet import Cell, sheet
 
-Labels = NDArray[np.integer]
 COLUMNS = 8
 
 
-def confident_mistakes(
-    images: NDArray[np.uint8],
-    actual: Labels,
-    predicted: Labels,
-    confidence: NDArray[np.floating],
-    classes: Sequence[str],
-    count: int = 24,
-) -> Figure:
-    """The `count` wrong predictions of highest confidence (0...1), most confident first."""
+class Predictions(NamedTuple):
+    images: NDArray[np.uint8]  # (N, 32, 32, 3)
+    actual: NDArray[np.integer]  # (N,)
+    predicted: NDArray[np.integer]  # (N,)
+    confidence: NDArray[np.floating]  # (N,): 0...1
+    classes: Sequence[str]
+
+
+def confident_mistakes(predictions: Predictions, count: int = 24) -> Figure:
+    """The `count` wrong predictions of highest confidence, most confident first."""
+    images, actual, predicted, confidence, classes = predictions
     wrong = np.flatnonzero(actual != predicted)
     chosen = wrong[np.argsort(-confidence[wrong], kind="stable")][:count]
     captions = [f"{classes[predicted[i]]} {confidence[i]:.1%}\nlabel: {classes[actual[i]]}\n#{i}" for i in chosen]
@@ -32,15 +34,9 @@ def confident_mistakes(
     )
 
 
-def example_images(
-    images: NDArray[np.uint8],
-    actual: Labels,
-    predicted: Labels,
-    confidence: NDArray[np.floating],
-    classes: Sequence[str],
-    count: int = 24,
-) -> Figure:
+def example_images(predictions: Predictions, count: int = 24) -> Figure:
     """`count` test images at equal distances, always the same, so that two networks can be compared."""
+    images, actual, predicted, confidence, classes = predictions
     cells = []
     for i in np.arange(min(count, len(actual))) * max(1, len(actual) // count):
         right = actual[i] == predicted[i]

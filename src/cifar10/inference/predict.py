@@ -61,7 +61,7 @@ def views(images: Tensor, tta: TestTimeAugmentation) -> Iterator[tuple[float, Te
 
 
 def normalised(
-    images: NDArray[np.uint8], statistics: Statistics, runtime: Runtime, batch_size: int = 500
+    images: NDArray[np.uint8], statistics: Statistics, runtime: Runtime, batch_size: int = 125
 ) -> Iterator[Tensor]:
     """Batches of uint8 images (N, 32, 32, 3), normalised, on the device."""
     normalise = Normalise(statistics, runtime.device)

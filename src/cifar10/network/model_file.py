@@ -25,10 +25,11 @@ class TrainedModel(NamedTuple):
 def save_model(
     path: Path, network: Net, classes: Sequence[str], statistics: Statistics, params: Mapping[str, Any]
 ) -> None:
-    """Write the weights; the metadata hold the rest, and the weights' sha256."""
+    """Write the weights; the metadata hold the rest, and the sha256 of it all."""
     weights = {name: tensor.cpu().contiguous() for name, tensor in network.state_dict().items()}
     # One entry, because safetensors writes several in a random order.
-    about = {"classes": classes, **statistics._asdict(), "params": params, "sha256": weights_digest(weights)}
+    about = {"classes": classes, **statistics._asdict(), "params": params}
+    about["sha256"] = model_digest(weights, about)
     write_atomically(path, save(weights, {"cifar10": json.dumps(about)}))
 
 
@@ -40,16 +41,16 @@ def load_model(path: str | Path, execution: Execution = "lattice") -> TrainedMod
             about = json.loads((file.metadata() or {}).get("cifar10", "{}"))
     except SafetensorError as error:
         raise ValueError(error) from None
-    if weights_digest(weights) != about.get("sha256"):
-        raise ValueError("the weights are damaged: their sha256 differs from the one in the file's metadata")
+    if about.pop("sha256", None) != model_digest(weights, about):
+        raise ValueError("the model is damaged: its sha256 differs from the one in the file's metadata")
     network = Net(execution, dropout=0.0)
     network.load_state_dict(weights)
     return TrainedModel(network.eval(), about["classes"], Statistics(about["mean"], about["std"]))
 
 
-def weights_digest(weights: Mapping[str, Tensor]) -> str:
-    """sha256 of the tensors' names, types, shapes and bytes, whatever a file of them looks like."""
-    digest = hashlib.sha256()
+def model_digest(weights: Mapping[str, Tensor], about: Mapping[str, Any]) -> str:
+    """sha256 of `about`, and of the tensors' names, types, shapes and bytes, whatever a file of them looks like."""
+    digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode() + b"\n")
     for name, tensor in sorted(weights.items()):
         array = tensor.cpu().contiguous().numpy()
         digest.update(f"{name} {array.dtype} {array.shape}\n".encode() + array.tobytes())

@@ -29,7 +29,7 @@ def composed(a: Augmentation, mean: Sequence[float]) -> A.Compose:
     shift = round(SIDE * a.shift)
     return A.Compose(
         [
-            A.HorizontalFlip(p=a.flip_p),
+            A.HorizontalFlip(p=a.random_flip_p),
             A.Affine(
                 translate_px=(-shift, shift),
                 scale=(1 - a.scale, 1 + a.scale),

@@ -1,36 +1,32 @@
 """The moving average of the weights, which is saved as the model."""
 
 from collections.abc import Iterable
-from typing import cast
+from copy import deepcopy
 
 import torch
 from torch import Tensor
-from torch.optim.swa_utils import AveragedModel, update_bn
+from torch.optim.swa_utils import update_bn
 
 from cifar10.network.model import Net
 
-Tensors = tuple[Tensor, ...] | list[Tensor]
-
 
 class WeightAverage:
-    """An exponential moving average of a network's weights, in a network of its own."""
+    """An exponential moving average of the weights of `model`, in a network of its own.
+
+    Not torch.optim.swa_utils.AveragedModel, which also copies BatchNorm's statistics after every step; they are
+    computed again before they are used.
+    """
 
     def __init__(self, model: Net, decay: float) -> None:
-        self.decay, self.steps = decay, 0
-        self.model = AveragedModel(model, multi_avg_fn=self._mix)
+        self.decay, self.network = decay, deepcopy(model)
+        self.averages: list[Tensor] = list(self.network.parameters())
+        self.weights: list[Tensor] = list(model.parameters())
 
-    @property
-    def network(self) -> Net:
-        return cast(Net, self.model.module)
-
-    def update(self, model: Net, steps: int) -> None:
-        """Add the weights of `model`, which has been trained for `steps` steps."""
-        self.steps = steps
-        self.model.update_parameters(model)
-
-    def _mix(self, averages: Tensors, weights: Tensors, _: Tensor | int) -> None:
-        # A lower decay at the beginning, or a short run would keep too much of the first weights.
-        torch._foreach_lerp_(averages, weights, 1 - min(self.decay, self.steps / (self.steps + 9)))
+    @torch.no_grad()
+    def update(self, steps: int) -> None:
+        """Add the weights of the model, which has been trained for `steps` steps."""
+        # A lower decay at the beginning, or a short run would keep too much of the first weights; 0 in the first step.
+        torch._foreach_lerp_(self.averages, self.weights, 1 - min(self.decay, (steps - 1) / (steps + 8)))
 
     def recalibrate(self, batches: Iterable[Tensor]) -> None:
         """Compute BatchNorm's statistics from normalised images, as this network has not been trained on any."""

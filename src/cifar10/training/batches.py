@@ -16,10 +16,11 @@ from cifar10.core.params import Augmentation, Params
 from cifar10.training.augmentation import Composed, fill_value
 from cifar10.training.fused import Fused, draw, on_device
 
-Key = tuple[list[int], NDArray[np.int64]]  # (entropy of a step's random numbers, indices of its images)
+# The entropy of a step's random numbers, the indices of its images, and which of them are mirrored before all else.
+Key = tuple[list[int], NDArray[np.int64], NDArray[np.bool_]]
 
 # The third number of a seed, one for each use; not 0, as [a, b] and [a, b, 0] give the same stream.
-ORDER, DROPOUT, SAMPLES, AVERAGE, FIRST_STEP = 1, 2, 3, 4, 5
+ORDER, DROPOUT, SAMPLES, AVERAGE, FLIPS, FIRST_STEP = 1, 2, 3, 4, 5, 6
 
 
 def hold_out(split: Split, validation_size: int, seed: int) -> tuple[Split, Split]:
@@ -31,6 +32,17 @@ def hold_out(split: Split, validation_size: int, seed: int) -> tuple[Split, Spli
     return tuple(Split(split.images[i], split.labels[i]) for i in (np.sort(train), np.sort(validation)))  # type: ignore[return-value]
 
 
+def alternate_flips(a: Augmentation, images: int, seed: int, epoch: int) -> NDArray[np.bool_]:
+    """Which of `images` images are mirrored in `epoch`: drawn for the even epochs, the others in the odd ones.
+
+    None where `a.flip` is random. After K. Jordan's cifar10-airbench.
+    """
+    if a.flip == "random":
+        return np.zeros(images, bool)
+    even = np.random.default_rng([seed, 0, FLIPS]).random(images) < 0.5
+    return ~even if epoch % 2 else even
+
+
 class Order(Sampler[Key]):
     """One epoch's steps over `images` images, in an order drawn from (seed, epoch); set `epoch` before iterating.
 
@@ -38,15 +50,17 @@ class Order(Sampler[Key]):
     because they are sent the keys.
     """
 
-    def __init__(self, images: int, batch_size: int, seed: int) -> None:
-        self.images, self.batch_size, self.seed = images, batch_size, seed
+    def __init__(self, images: int, params: Params) -> None:
+        self.images, self.batch_size, self.seed = images, params.batch_size, params.seed
+        self.augmentation = params.augmentation
         self.epoch, self.first_step = 0, 0
 
     def __iter__(self) -> Iterator[Key]:
         order = np.random.default_rng([self.seed, self.epoch, ORDER]).permutation(self.images)
+        mirrored = alternate_flips(self.augmentation, self.images, self.seed, self.epoch)
         for step in range(self.first_step, len(self)):
             indices = order[step * self.batch_size : (step + 1) * self.batch_size]
-            yield [self.seed, self.epoch, FIRST_STEP + step], indices
+            yield [self.seed, self.epoch, FIRST_STEP + step], indices, mirrored[indices]
 
     def __len__(self) -> int:
         return -(-self.images // self.batch_size)
@@ -62,8 +76,10 @@ class AugmentedBatches(Dataset[tuple[NDArray[np.uint8], NDArray[np.int64]]]):
         self.split, self.augment = split, augment
 
     def __getitem__(self, key: Key) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-        entropy, indices = key
-        return self.augment(self.split.images[indices], entropy), self.split.labels[indices].astype(np.int64)
+        entropy, indices, mirrored = key
+        images = self.split.images[indices]
+        images[mirrored] = images[mirrored, :, ::-1]
+        return self.augment(images, entropy), self.split.labels[indices].astype(np.int64)
 
 
 class DeviceBatches(Dataset[tuple[Tensor, Tensor]]):
@@ -74,8 +90,9 @@ class DeviceBatches(Dataset[tuple[Tensor, Tensor]]):
         self.augmentation, self.fill = a, torch.tensor(fill_value(mean), dtype=torch.uint8, device=device)
 
     def __getitem__(self, key: Key) -> tuple[Tensor, Tensor]:
-        entropy, indices = key
+        entropy, indices, mirrored = key
         draws = draw(self.augmentation, len(indices), entropy)
+        draws = draws._replace(flips=draws.flips | mirrored)  # never both
         chosen = torch.from_numpy(indices).to(self.images.device)
         images = on_device(self.images[chosen], draws, self.augmentation.hole_size, self.fill)
         return images, self.labels[chosen].long()
@@ -91,7 +108,7 @@ def batch_loader(
     split: Split, statistics: Statistics, params: Params, device: torch.device
 ) -> tuple[DataLoader[tuple[Tensor, Tensor]], Order]:
     """A loader of whole batches, made ahead by worker processes or on the device, and the order that it follows."""
-    order = Order(len(split.labels), params.batch_size, params.seed)
+    order = Order(len(split.labels), params)
     # auto: a batch takes 1 to 3 ms, so on few cores a worker gains less than the core that it takes from the training.
     workers = min(4, torch.get_num_threads() // 4) if params.workers == "auto" else params.workers
     batches: Dataset[Any]

@@ -42,7 +42,7 @@ def draw(a: Augmentation, count: int, entropy: Sequence[int]) -> Draws:
 
     for _ in range(count):
         chance()  # Compose has a probability of its own, 1
-        flips.append(happens(a.flip_p))
+        flips.append(happens(a.random_flip_p))
         moves.append(happens(a.affine_p))
         if moves[-1]:
             x, y = randint(-shift, shift), randint(-shift, shift)

@@ -76,7 +76,7 @@ class Training:
     def state(self) -> dict[str, Any]:
         return {
             "model": self.model.state_dict(),
-            "average": self.average.model.state_dict() if self.average else None,
+            "average": self.average.network.state_dict() if self.average else None,
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "schedulers": [scheduler.state_dict() for scheduler in self.schedule.schedulers],
             "history": asdict(self.history),
@@ -87,7 +87,7 @@ class Training:
     def restore(self, state: dict[str, Any]) -> None:
         self.model.load_state_dict(state["model"])
         if self.average:
-            self.average.model.load_state_dict(state["average"])
+            self.average.network.load_state_dict(state["average"])
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
         for scheduler, saved in zip(self.schedule.schedulers, state["schedulers"], strict=True):
@@ -135,9 +135,9 @@ class Training:
         return True
 
     def _train_step(self, images: Tensor, labels: Tensor) -> None:
-        # Seeds dropout from seed, epoch and step.
-        entropy = [self.params.seed, self.epoch, DROPOUT, self.step]
-        torch.manual_seed(int(np.random.SeedSequence(entropy).generate_state(1)[0]))
+        if self.params.dropout:
+            entropy = [self.params.seed, self.epoch, DROPOUT, self.step]
+            torch.manual_seed(int(np.random.SeedSequence(entropy).generate_state(1)[0]))
         images, labels = images.to(self.runtime.device), labels.to(self.runtime.device)
         with self.runtime.autocast():
             logits = self.model(self.normalise(images))
@@ -156,7 +156,7 @@ class Training:
             optimizer.step()
         self.schedule.after_step()
         if self.average:
-            self.average.update(self.model, self.epoch * len(self.order) + self.step)
+            self.average.update(self.epoch * len(self.order) + self.step)
 
     def _require_finite(self, model: Net, *values: float) -> None:
         weights = (parameter.sum().item() for parameter in model.parameters())

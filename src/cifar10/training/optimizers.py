@@ -15,8 +15,8 @@ def build_optimizers(model: nn.Module, params: Params, muon_dtype: torch.dtype) 
     """
     by_muon: list[Tensor] = []
     if params.optimizer == "muon":
-        dense = [m for m in model.modules() if isinstance(m, nn.Conv2d) and m.groups == 1 and m.kernel_size == (3, 3)]
-        by_muon = [conv.weight for conv in dense[1:]]
+        # Not the depthwise ones, whose weights are no matrices, nor the last, the head, which no BatchNorm follows.
+        by_muon = [m.weight for m in model.modules() if isinstance(m, nn.Conv2d) and m.groups == 1][:-1]
     rest = [p for p in model.parameters() if all(p is not weight for weight in by_muon)]
     groups = [
         {"params": [p for p in rest if p.ndim > 1], "weight_decay": params.weight_decay},

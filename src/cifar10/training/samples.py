@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 from cifar10.core.data import Split, Statistics
 from cifar10.core.params import Augmentation, Params
 from cifar10.drawing.sheet import Cell, sheet
-from cifar10.training.batches import SAMPLES, augmenter
+from cifar10.training.batches import SAMPLES, alternate_flips, augmenter
 
-OFF = {"flip_p": 0.0, "affine_p": 0.0, "hole_p": 0.0}
+OFF = {"flip": "random", "flip_p": 0.0, "affine_p": 0.0, "hole_p": 0.0}
 ALONE = {"flip": {"flip_p": 1.0}, "affine": {"affine_p": 1.0}, "hole": {"hole_p": 1.0}}
 
 
@@ -35,7 +35,8 @@ def augmented_samples(split: Split, classes: Sequence[str], statistics: Statisti
 
     def augmented(augmentation: Augmentation, number: int) -> NDArray[np.uint8]:
         augment = augmenter(params.model_copy(update={"augmentation": augmentation}), statistics)
-        return augment(split.images, [params.seed, number, SAMPLES])
+        mirrored = alternate_flips(augmentation, len(split.labels), params.seed, number)[:, None, None, None]
+        return augment(np.where(mirrored, split.images[:, :, ::-1], split.images), [params.seed, number, SAMPLES])
 
     alone = [augmented(params.augmentation.model_copy(update=OFF | on), 0) for on in ALONE.values()]
     trained = [augmented(params.augmentation, number) for number in range(4)]
