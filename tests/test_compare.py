@@ -22,7 +22,8 @@ from cifar10.core.errors import UserError
 from tests.clone import PARAMS
 from tools.compare.__main__ import CSV, PLOT, compare
 from tools.compare.plot import draw, figure, wrapped
-from tools.compare.runs import Yaml12, find_runs
+from tools.compare.runs import find_runs
+from tools.lock import load_fast
 from tools.params_editor import flat
 from tools.results import load_yaml
 
@@ -53,8 +54,8 @@ def files(
     metrics = {f"metrics/{name}.json": json.dumps(values).encode() for name, values in content.items()}
     outs = {path: hashlib.md5(data).hexdigest() for path, data in metrics.items()}
 
-    def entries(paths: Mapping[str, str]) -> list[dict[str, str]]:
-        return [{"path": path, "md5": of} for path, of in paths.items()]
+    def entries(paths: Mapping[str, str]) -> list[dict[str, Any]]:
+        return [{"path": path, "md5": of, "size": 1} for path, of in paths.items()]
 
     def stage(deps: tuple[str, ...], more: dict[str, str], made: dict[str, str], without: set[str]) -> dict[str, Any]:
         used = {key: value for key, value in params.items() if key not in without}
@@ -162,7 +163,7 @@ def test_figures(repository: Repository, capsys: pytest.CaptureFixture[str]) -> 
         repository.experiment(f"a{seed}", accuracy, scores, {"seconds": seconds}, seed=seed)
     for seed, accuracy in ((0, 0.89), (1, 0.905), (2, 0.90)):
         repository.experiment(
-            f"b{seed}", accuracy, EVALUATED, seed=seed, lr=0.05, muon={"lr_ratio": 1, "momentum": 0.9}
+            f"b{seed}", accuracy, EVALUATED, seed=seed, lr=0.05, muon={"lr_ratio": 1, "momentum": 0.95}
         )
     found = rows()
     assert list(found) == ["base", "lr 0.05, muon.lr_ratio 1"]  # the best first
@@ -393,7 +394,7 @@ def test_no_runs(repository: Repository) -> None:
         ({"dvc.lock": None}, "dvc.lock is missing"),
         ({"dvc.lock": b"stages: [\n"}, "dvc.lock cannot be read: "),
         ({"dvc.lock": b"stages: {}\n"}, "dvc.lock: the stage train has never run"),
-        ({"dvc.lock": b"stages: {train: {}}\n"}, "'params' is missing"),
+        ({"dvc.lock": b"stages: {train: {}}\n"}, "'metrics/run.json' is missing"),
         ({"dvc.lock": b"- 1\n"}, ""),
         ({"params.yaml": b"a: b: c\n"}, "params.yaml cannot be read: "),
         ({"params.yaml": b"1\n"}, ""),
@@ -448,8 +449,8 @@ def test_the_fast_reader_reads_what_the_other_one_reads() -> None:
         b"{a: 1e-05, b: 1e5, c: 1.0, d: 1, e: .5, f: -2E-3, g: auto, h: true, i: 1.5e+3, j: '1e3', k: 1., l: v1e3}"
     )
     for text in (PARAMS.encode(), numbers, lock[: lock.find(b"train:")]):
-        assert yaml.load(text, Yaml12) == load_yaml(text)
-    assert flat(yaml.load(b"a: {b: 1e-05}", Yaml12)) == {"a.b": 1e-05}
+        assert load_fast(text) == load_yaml(text)
+    assert flat(load_fast(b"a: {b: 1e-05}")) == {"a.b": 1e-05}
 
 
 def test_runs_are_read_where_the_repository_is_a_folder_of_another(

@@ -24,8 +24,10 @@ stages:
     outs:
     - path: metrics/export.json
       md5: abc
+      size: 2
     - path: models/model.onnx
       md5: {md5}
+      size: 7
 """
 RELEASE = Path("release/cifar10.onnx")
 
@@ -64,7 +66,9 @@ def refusal() -> str:
 
 def test_other_parameters_are_refused() -> None:
     write_lock(lr="1e-05")
-    assert refusal().startswith("dvc.lock: is of other parameters than the committed params.yaml (lr differ); ")
+    assert refusal().startswith(
+        "dvc.lock: is of other parameters than the committed params.yaml (lr was 1e-05, is 0.2)"
+    )
 
 
 def test_the_network_of_other_data_is_refused() -> None:

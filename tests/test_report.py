@@ -108,7 +108,7 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     digests = {path: hashlib.md5(text.encode()).hexdigest() for path, text in FILES.items()} | {"data": "abc.dir"}
     outs = "".join(f"    - path: {path}\n      md5: {md5}\n      size: 98765\n" for path, md5 in digests.items())
     Path("dvc.lock").write_text(
-        f"stages:\n  train:\n    params:\n      params.yaml:\n        lr: 0.2\n        muon:\n          momentum: 0.9\n"
+        "stages:\n  train:\n    params:\n      params.yaml:\n        lr: 0.2\n        muon:\n          momentum: 0.95\n"
         f"    outs:\n{outs}"
     )
     git("init", "-q")

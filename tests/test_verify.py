@@ -18,7 +18,7 @@ from tests.clone import Clone, changed
 from tools.session import end
 
 ROOT = Path(__file__).parent.parent
-LOCK = "stages: {make: {outs: [{path: out.txt, md5: abc}, {path: metrics/run.json, md5: def}]}}\n"
+LOCK = "stages: {make: {outs: [{path: out.txt, md5: abc, size: 1}, {path: metrics/run.json, md5: def, size: 2}]}}\n"
 
 
 def git(*arguments: str, cwd: Path) -> str:

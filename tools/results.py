@@ -16,6 +16,8 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from cifar10.core.errors import UserError
+from tools import lock
+from tools.lock import differing, together
 from tools.params_editor import flat
 from tools.repository import committed, git
 
@@ -37,7 +39,7 @@ PLOTS: dict[str, dict[str, type]] = {
 }
 PICTURES = ("samples", "network", "mistakes", "examples")
 # What reading a broken file raises; a PNG's wrong checksum is a SyntaxError.
-BROKEN = (OSError, UserError, ValueError, LookupError, TypeError, AttributeError, SyntaxError, csv.Error, YAMLError)
+BROKEN = (*lock.BROKEN, UserError, SyntaxError, csv.Error, YAMLError)
 T = TypeVar("T")
 
 
@@ -53,7 +55,7 @@ class Results:
     def __init__(self, name: str, commit: str | None = None) -> None:
         self.name, self.commit, self.md5 = name, commit, dict[str, str]()
         self.params = self._read("params.yaml", lambda data: flat(load_yaml(data)))
-        self.used, self.outs = self._read("dvc.lock", recorded)
+        self.lock = self._read("dvc.lock", together)
         self.metrics = {name: self._read(f"metrics/{name}.json", scalars, keys) for name, keys in METRICS.items()}
         self.plots = {name: self._read(f"plots/{name}.csv", rows, columns) for name, columns in PLOTS.items()}
         self.pictures = {name: self._read(f"plots/{name}.png", picture) for name in PICTURES}
@@ -82,9 +84,8 @@ class Results:
 
     def doubts(self) -> list[str]:
         """Where the results are not those of params.yaml and dvc.lock."""
-        now = self.params
-        changed = [f"{name} was {old}, is {now.get(name)}" for name, old in self.used.items() if now.get(name) != old]
-        other = [out["path"] for out in self.outs if self.md5.get(out["path"], out["md5"]) != out["md5"]]
+        changed = differing(self.lock.params, self.params)
+        other = [path for path, md5 in self.lock.outs.items() if self.md5.get(path, md5) != md5]
         return [
             *([f"params.yaml has changed since the results were made: {'; '.join(changed)}."] if changed else []),
             *([f"Not the file that dvc.lock records: {', '.join(other)}."] if other else []),
@@ -105,15 +106,6 @@ def resolve(name: str) -> Results:
 
 def load_yaml(data: bytes) -> Any:
     return YAML(typ="safe", pure=True).load(data)  # YAML 1.2, as DVC reads and writes it
-
-
-def recorded(data: bytes) -> tuple[dict[str, Any], list[dict[str, Any]]]:
-    """The parameters that the stages used, and their outputs: path, md5, size."""
-    stages, params = load_yaml(data)["stages"].values(), dict[str, Any]()
-    for stage in stages:
-        params |= flat(stage.get("params", {}).get("params.yaml", {}))
-    outs = (out for stage in stages for out in stage.get("outs", []))
-    return params, [{key: out[key] for key in ("path", "md5", "size")} for out in outs]
 
 
 def scalars(data: bytes, keys: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,11 +6,10 @@ import tempfile
 from pathlib import Path
 from signal import Signals, signal
 
-import yaml
-
 from cifar10.core.errors import StoppedError, UserError
 from stages.support.stop import stop_signals
 from tools import session
+from tools.lock import BROKEN, together
 from tools.repository import DVC, copy_working_tree, environment, keep_data_mirror
 from tools.start import run_tool
 
@@ -44,12 +43,11 @@ def read(folder: Path) -> tuple[dict[str, str], dict[str, object]]:
     """md5 of each output in dvc.lock, except metrics/run.json; and what metrics/run.json says of the machine."""
     name = "dvc.lock"
     try:
-        stages = yaml.safe_load((folder / name).read_text())["stages"]
-        outs = {out["path"]: out["md5"] for stage in stages.values() for out in stage.get("outs", [])}
+        outs = together((folder / name).read_bytes()).outs
         outs.pop(name := "metrics/run.json", None)
         run = json.loads((folder / name).read_text()).items()
         return outs, {key: value for key, value in run if key not in MEASURED}
-    except (OSError, ValueError, yaml.YAMLError, LookupError, TypeError, AttributeError):
+    except BROKEN:
         raise UserError(f"{name}: missing or broken; make it: dvc repro, or if committed: git restore {name}") from None
 
 

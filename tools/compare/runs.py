@@ -5,13 +5,15 @@ import json
 import math
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import yaml
 
 from cifar10.core.errors import UserError
+from tools import lock
+from tools.lock import differing, load_fast
 from tools.params_editor import flat
 from tools.repository import blobs, git
 
@@ -22,7 +24,9 @@ MODEL = "models/model.safetensors"
 # What of metrics/run.json may change a result. The processor's name and the threads change speed and last bits alone.
 MACHINE_TYPE = ("device", "precision", "instruction_set", "system")
 SPEED = ("processor", "threads")
-BROKEN = (ValueError, LookupError, TypeError, AttributeError, ZeroDivisionError, yaml.YAMLError)
+BROKEN = (*lock.BROKEN, ZeroDivisionError)
+
+T = TypeVar("T")
 
 
 class Run(NamedTuple):
@@ -32,15 +36,6 @@ class Run(NamedTuple):
     model: str  # md5
     kind: dict[str, dict[str, Any]]  # what must be equal in runs that are compared: {"data of train": {path: md5}}
     speed: tuple[Any, ...]
-
-
-class Yaml12(yaml.CSafeLoader):
-    """As tools.results.load_yaml reads numbers (1e-05 is one), but 20 times faster, which 100 experiments need."""
-
-
-Yaml12.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"[-+]?(\.\d+|\d+(\.\d*)?)([eE][-+]?\d+)?$"), list("-+.0123456789")
-)
 
 
 def find_runs(patterns: Sequence[str], dataset: Any) -> tuple[list[Run], list[str]]:
@@ -60,7 +55,7 @@ def find_runs(patterns: Sequence[str], dataset: Any) -> tuple[list[Run], list[st
     for name, ref in chosen.items():
         files = {file: next(contents) for file in FILES}
         try:
-            params = flat(_yaml(files, "params.yaml"))
+            params = flat(_parsed(files, "params.yaml", load_fast))
             if patterns or params.get("dataset") == dataset:
                 found.append(_run(name, params, files))
         except BROKEN as error:
@@ -93,36 +88,25 @@ def _matches(name: str, patterns: Iterable[str]) -> bool:
 
 def _run(name: str, params: dict[str, Any], files: Mapping[str, bytes | None]) -> Run:
     """ValueError or another of BROKEN where the files are incomplete, or not of one run."""
-    stages = _yaml(files, "dvc.lock")["stages"]
-    if "train" not in stages:
+    stages = _parsed(files, "dvc.lock", lock.stages)
+    if not (train := stages.get("train")):
         raise ValueError("dvc.lock: the stage train has never run")
-    if stale := _stale(stages["train"], params):
-        raise ValueError(f"not trained with its params.yaml: {stale}")
-    run = _json(files, "metrics/run.json", stages["train"])
-    numbers = _numbers(_json(files, "metrics/train.json", stages["train"]), {key: key for key in TRAIN})
+    if stale := differing(train.params, params):
+        raise ValueError(f"not trained with its params.yaml: {', '.join(stale)}")
+    run = _metrics(files, "metrics/run.json", train)
+    numbers = _numbers(_metrics(files, "metrics/train.json", train), {key: key for key in TRAIN})
     (seconds,) = _numbers(run, {"seconds": "seconds"}).values()
     numbers["seconds_per_epoch"] = seconds / params["epochs"]
-    deps, model = _md5(stages["train"]["deps"]), _md5(stages["train"]["outs"])[MODEL]
-    kind = {"data": _of(deps, data=True), "code of train": _of(deps, data=False)}
+    model = train.outs[MODEL]
+    kind = {"data": _of(train.deps, data=True), "code of train": _of(train.deps, data=False)}
     kind["machine"] = {key: run[key] for key in MACHINE_TYPE}
     evaluate = stages.get("evaluate")
-    if evaluate and _md5(evaluate["deps"])[MODEL] == model and not _stale(evaluate, params):
-        numbers |= _numbers(_json(files, "metrics/test.json", evaluate), TEST)
-        deps = _md5(evaluate["deps"])
-        kind |= {"test data": _of(deps, data=True), "code of evaluate": _of(deps, data=False)}
+    if evaluate and evaluate.deps[MODEL] == model and not differing(evaluate.params, params):
+        numbers |= _numbers(_metrics(files, "metrics/test.json", evaluate), TEST)
+        kind |= {"test data": _of(evaluate.deps, data=True), "code of evaluate": _of(evaluate.deps, data=False)}
     if not isinstance(params["seed"], int):
         raise ValueError("params.yaml: seed is no whole number")
     return Run(name, params, numbers, model, kind, tuple(run[key] for key in SPEED))
-
-
-def _stale(stage: Mapping[str, Any], params: Mapping[str, Any]) -> str:
-    """Where the recorded parameters of a stage are not those of params.yaml."""
-    used = flat(stage["params"]["params.yaml"])
-    return ", ".join(f"{key} was {old}, is {params.get(key)}" for key, old in used.items() if params.get(key) != old)
-
-
-def _md5(entries: Iterable[Mapping[str, str]]) -> dict[str, str]:
-    return {entry["path"]: entry["md5"] for entry in entries}
 
 
 def _of(deps: Mapping[str, str], data: bool) -> dict[str, str]:
@@ -137,25 +121,18 @@ def _numbers(values: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, f
     return found
 
 
-def _bytes(files: Mapping[str, bytes | None], path: str) -> bytes:
+def _parsed(files: Mapping[str, bytes | None], path: str, parse: Callable[[bytes], T]) -> T:
     if (data := files[path]) is None:
         raise ValueError(f"{path} is missing")
-    return data
-
-
-def _yaml(files: Mapping[str, bytes | None], path: str) -> Any:
     try:
-        return yaml.load(_bytes(files, path), Yaml12)
-    except yaml.YAMLError as error:
+        return parse(data)
+    except (ValueError, yaml.YAMLError) as error:
         raise ValueError(f"{path} cannot be read: {error}") from None
 
 
-def _json(files: Mapping[str, bytes | None], path: str, stage: Mapping[str, Any]) -> Any:
+def _metrics(files: Mapping[str, bytes | None], path: str, stage: lock.Stage) -> Any:
     """A metrics file, which must be the one that the stage wrote."""
-    data = _bytes(files, path)
-    if hashlib.md5(data).hexdigest() != _md5(stage["outs"])[path]:
+    data = _parsed(files, path, bytes)
+    if hashlib.md5(data).hexdigest() != stage.outs[path]:
         raise ValueError(f"{path} is not the file that dvc.lock records")
-    try:
-        return json.loads(data)
-    except ValueError as error:
-        raise ValueError(f"{path} cannot be read: {error}") from None
+    return _parsed(files, path, json.loads)
