@@ -11,6 +11,7 @@ from cifar10.training.fused import Fused, draw, on_device
 
 MEAN = [0.2, 0.4, 0.6]
 OFF = {"flip": "random", "flip_p": 0.0, "affine_p": 0.0, "hole_p": 0.0}
+ALL = {"flip": "random", "flip_p": 0.5, "affine_p": 0.5, "scale": 0.1, "rotate": 15.0, "hole_p": 0.5}
 
 
 @pytest.fixture
@@ -51,7 +52,7 @@ def test_flip(params: Params, images: NDArray[np.uint8]) -> None:
 
 
 def test_affine_moves_but_paints_nothing(params: Params, images: NDArray[np.uint8]) -> None:
-    result = augmented(params, images, affine_p=1.0)
+    result = augmented(params, images, affine_p=1.0, scale=0.1, rotate=15.0)
     assert not np.array_equal(result[0], result[1])
     assert (result[..., 2] == 7).all()  # the border is reflected: no foreign colour enters
     shifted = augmented(params, images, affine_p=1.0, scale=0.0, rotate=0.0, shift=0.0625)
@@ -98,7 +99,7 @@ def smooth() -> NDArray[np.uint8]:
 def test_fused_gives_the_pixels_of_albumentations(
     params: Params, smooth: NDArray[np.uint8], changes: dict[str, float]
 ) -> None:
-    settings = params.augmentation.model_copy(update={"flip": "random"} | changes)
+    settings = params.augmentation.model_copy(update=ALL | changes)
     expected, fused = Composed(settings, MEAN), Fused(settings, MEAN)
     noise = np.random.default_rng(1).integers(0, 256, smooth.shape, dtype=np.uint8)
     for entropy in ([7], [0, 1, 5], [2**32 - 1, 34, 356]):
@@ -118,7 +119,7 @@ def test_the_specification_is_the_list_that_one_extends(params: Params, images: 
 
 
 def test_on_device_is_the_same_augmentation(params: Params, smooth: NDArray[np.uint8]) -> None:
-    settings = params.augmentation.model_copy(update={"flip": "random"})
+    settings = params.augmentation.model_copy(update=ALL)
     on_cpu = Fused(settings, MEAN)(smooth, [3])
     draws = draw(settings, len(smooth), [3])
     fill = torch.tensor([51, 102, 153], dtype=torch.uint8)
@@ -134,7 +135,7 @@ def test_on_device_is_the_same_augmentation(params: Params, smooth: NDArray[np.u
 
 def test_draws_fill_their_ranges(params: Params) -> None:
     """Uniform in every parameter: mean and standard deviation of 20,000 draws, to about four standard errors."""
-    settings = params.augmentation.model_copy(update={"flip": "random", "hole_size": 16})
+    settings = params.augmentation.model_copy(update=ALL | {"hole_size": 16})
     flips, moves, matrices, corners = draw(settings, 20_000, [0])
     linear = matrices[moves][:, :, :2]
     assert abs(flips.mean() - 0.5) < 0.015
