@@ -158,7 +158,7 @@ def test_missing_and_damaged_inputs_are_named(
     weights = bytearray((clone.path / "models/model.safetensors").read_bytes())
     weights[-1000] ^= 1
     (tmp_path / "model").write_bytes(weights)
-    assert error(read_model, "model").startswith("error: model: cannot be read: the weights are damaged")
+    assert error(read_model, "model").startswith("error: model: cannot be read: the model is damaged")
 
 
 def test_two_dvc_at_once(clone: Clone, tmp_path: Path) -> None:
