@@ -58,7 +58,7 @@ def compare(name: str, images: int, ours: Callable[[], float], tutorial: Callabl
     fast: float = images / median(a for a, _ in rounds)
     slow: float = images / median(b for _, b in rounds)
     ratios = sorted(b / a for a, b in rounds)
-    print(f"{name:<28} {fast:>8,.0f} {slow:>10,.0f} {median(ratios):>7.1f}  ({ratios[0]:.1f} to {ratios[-1]:.1f})")
+    print(f"{name:<28} {fast:>8,.0f} {slow:>10,.0f} {median(ratios):>7.2f}  ({ratios[0]:.2f} to {ratios[-1]:.2f})")
     return Comparison(fast, median(ratios))
 
 
@@ -108,7 +108,7 @@ def main() -> None:
     _, faster = compare(
         "train, recipe fast", 6_400, lambda: ours(fast), lambda: timed(lambda: train_as_in_a_tutorial(slow_loader))
     )
-    compare("train, plain SGD (2nd)", 6_400, lambda: ours(params), lambda: ours(plain))
+    bare, cost = compare("train, plain SGD (2nd: ours)", 6_400, lambda: ours(plain), lambda: ours(params))
     made, _ = compare(
         "input (ours: one core)", 6_400, lambda: timed(lambda: list(loader)), lambda: timed(lambda: list(slow_loader))
     )
@@ -127,8 +127,11 @@ def main() -> None:
         lambda: timed(lambda: predict_as_in_a_tutorial(floats)),
     )
     print(f"\ninput makes {made / consumed:.1f} times what training consumes; training waits {waiting:.1%} for it")
+    per_epoch = [TRAINING_IMAGES["cifar10"] - p.validation_size for p in (params, fast, reference)]
     print(f"BatchNorm's recalibration after each epoch: {recalibration:.1f} s")
-    images, others = (p.epochs * (TRAINING_IMAGES["cifar10"] - p.validation_size) for p in (fast, reference))
+    cost += recalibration * bare / per_epoch[0]
+    print(f"with it, averages and Muon, an epoch takes {cost:.2f} times as long as with plain SGD")
+    images, others = fast.epochs * per_epoch[1], reference.epochs * per_epoch[2]
     print(f"the {fast.epochs} epochs of fast: 1/{faster * others / images:.1f} of the tutorial's {reference.epochs}")
 
     flops, peak = 6 * multiply_adds(model) * consumed, matmul_flops(runtime.precision)
