@@ -8,6 +8,7 @@ if __name__ == "__main__":  # before the imports below, which take seconds
 import os
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -56,17 +57,18 @@ def train_stage(params: Params) -> None:
             "receptive_field": receptive_field(model),
             "multiply_adds": multiply_adds(model),
         }
-        run(training, checkpoints, lambda: write_curves(training, size))
+        run(training, checkpoints, partial(write_curves, training, size))
 
         # Nothing about the machine, so that the same inputs give the same bytes.
         settings = params.model_dump(exclude=EVALUATION | MACHINE)
         save_model(Path("models/model.safetensors"), training.result, classes, statistics, settings)
         write_curves(training, size)  # also where the last epoch was finished by an earlier run
         write_run(training, runtime)
-        examples = clearest(split)
+        examples, result = clearest(split), training.result
+        del training, split  # with all training images; drawing would otherwise set the peak of memory
         samples = png(lambda: augmented_samples(examples, classes, statistics, params))
         write_atomically(Path("plots/samples.png"), samples)
-        write_atomically(Path("plots/network.png"), png(lambda: network_sheet(training.result, examples.images[-3])))
+        write_atomically(Path("plots/network.png"), png(lambda: network_sheet(result, examples.images[-3])))
         checkpoints.remove()
 
 
