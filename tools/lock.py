@@ -55,6 +55,8 @@ def together(lock: bytes) -> Stage:
     """What all stages used, read and wrote, as if they were one."""
     whole = Stage({}, {}, {}, {})
     for stage in stages(lock).values():
-        for mine, theirs in zip(whole, stage, strict=True):
-            mine.update(theirs)
+        whole.params.update(stage.params)
+        whole.deps.update(stage.deps)
+        whole.outs.update(stage.outs)
+        whole.sizes.update(stage.sizes)
     return whole
