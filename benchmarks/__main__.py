@@ -127,11 +127,10 @@ def main() -> None:
         lambda: timed(lambda: predict_as_in_a_tutorial(floats)),
     )
     print(f"\ninput makes {made / consumed:.1f} times what training consumes; training waits {waiting:.1%} for it")
-    per_epoch = [TRAINING_IMAGES["cifar10"] - p.validation_size for p in (params, fast, reference)]
     print(f"BatchNorm's recalibration after each epoch: {recalibration:.1f} s")
-    cost += recalibration * bare / per_epoch[0]
+    cost += recalibration * bare / (TRAINING_IMAGES["cifar10"] - params.validation_size)
     print(f"with it, averages and Muon, an epoch takes {cost:.2f} times as long as with plain SGD")
-    images, others = fast.epochs * per_epoch[1], reference.epochs * per_epoch[2]
+    images, others = (p.epochs * (TRAINING_IMAGES["cifar10"] - p.validation_size) for p in (fast, reference))
     print(f"the {fast.epochs} epochs of fast: 1/{faster * others / images:.1f} of the tutorial's {reference.epochs}")
 
     flops, peak = 6 * multiply_adds(model) * consumed, matmul_flops(runtime.precision)

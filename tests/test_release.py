@@ -67,7 +67,7 @@ def refusal() -> str:
 def test_other_parameters_are_refused() -> None:
     write_lock(lr="1e-05")
     assert refusal().startswith(
-        "dvc.lock: is of other parameters than the committed params.yaml (lr was 1e-05, is 0.2)"
+        "dvc.lock: is of other parameters than the committed params.yaml (lr was 1e-05, is 0.2); "
     )
 
 
