@@ -48,7 +48,7 @@ def hotspots(params: Params, runtime: Runtime, steps: int = 30, most: int = 5) -
     """Share of a step's time and name of the `most` operations that take longest; last the sum of the others."""
     model = Net(params.execution, params.dropout).train()
     runtime.place(model)
-    optimizers = build_optimizers(model, params, runtime.dtype)
+    optimizers = build_optimizers(model, params)
     images = torch.randn(params.batch_size, 3, 32, 32, device=runtime.device)
     images = images.contiguous(memory_format=torch.channels_last)
     labels = torch.randint(0, 10, (params.batch_size,), device=runtime.device)

@@ -26,11 +26,6 @@ class Runtime(NamedTuple):
         """Move `model` to the device, its convolutions in the layout that is fast on CPUs and GPUs alike."""
         model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    @property
-    def dtype(self) -> torch.dtype:
-        """The type in which matrices are multiplied."""
-        return torch.bfloat16 if self.precision == "bf16" else torch.float32
-
     def autocast(self) -> AbstractContextManager[None]:
         """Convolutions in bf16 where `precision` says so; weights, BatchNorm statistics and loss stay in fp32."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")

@@ -52,7 +52,7 @@ class Training:
         self.loader, self.order = batch_loader(split, statistics, params, runtime.device)
         runtime.place(model)
         self.normalise = Normalise(statistics, runtime.device)
-        self.optimizers = build_optimizers(model, params, runtime.dtype)
+        self.optimizers = build_optimizers(model, params)
         self.schedule = Schedule(self.optimizers, params, len(self.order))
         self.average = WeightAverage(model, params.ema) if params.ema else None
         if params.ema:

@@ -8,8 +8,8 @@ from cifar10.core.params import Params
 from cifar10.training.muon import Muon
 
 
-def build_optimizers(model: nn.Module, params: Params, muon_dtype: torch.dtype) -> list[Optimizer]:
-    """The optimizers that `params` name; Muon iterates in `muon_dtype`.
+def build_optimizers(model: nn.Module, params: Params) -> list[Optimizer]:
+    """The optimizers that `params` name.
 
     Weight decay on the convolutions only: shrinking BatchNorm's scale and shift regularises nothing.
     """
@@ -30,4 +30,4 @@ def build_optimizers(model: nn.Module, params: Params, muon_dtype: torch.dtype) 
     sgd = torch.optim.SGD(groups, lr=params.lr, momentum=params.momentum, nesterov=params.nesterov, fused=True)
     if not by_muon:
         return [sgd]
-    return [sgd, Muon(by_muon, params.lr * params.muon.lr_ratio, params.muon.momentum, muon_dtype)]
+    return [sgd, Muon(by_muon, params.lr * params.muon.lr_ratio, params.muon.momentum)]
