@@ -35,7 +35,7 @@ def hold_out(split: Split, validation_size: int, seed: int) -> tuple[Split, Spli
 def alternate_flips(a: Augmentation, images: int, seed: int, epoch: int) -> NDArray[np.bool_]:
     """Which of `images` images are mirrored in `epoch`: drawn for the even epochs, the others in the odd ones.
 
-    None where `a.flip` is random. After K. Jordan's cifar10-airbench.
+    No image where `a.flip` is random: those flips are drawn with the other changes. After K. Jordan's cifar10-airbench.
     """
     if a.flip == "random":
         return np.zeros(images, bool)
