@@ -75,11 +75,14 @@ class Fused:
     def __call__(self, images: NDArray[np.uint8], entropy: Sequence[int]) -> NDArray[np.uint8]:
         flips, moves, matrices, corners = draw(self.augmentation, len(images), entropy)
         result, size = images.copy(), self.augmentation.hole_size
+        # A shift is by whole pixels, so by itself it needs no interpolation: the same pixels, faster.
+        only_shifts = self.augmentation.scale == 0 and self.augmentation.rotate == 0
+        interpolation = cv2.INTER_NEAREST if only_shifts else cv2.INTER_LINEAR
         for i in np.flatnonzero(flips):
             cv2.flip(images[i], 1, result[i])
         for i in np.flatnonzero(moves):
             source = result[i].copy()
-            cv2.warpAffine(source, matrices[i], (SIDE, SIDE), result[i], cv2.INTER_LINEAR, cv2.BORDER_REFLECT_101)
+            cv2.warpAffine(source, matrices[i], (SIDE, SIDE), result[i], interpolation, cv2.BORDER_REFLECT_101)
         for image, (row, column) in zip(result, corners.tolist(), strict=True):
             image[row : row + size, column : column + size] = self.fill
         return result
