@@ -12,14 +12,12 @@ from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
 
-import numpy as np
-import torch
 import yaml
 
 from benchmarks.hotspots import hotspots, matmul_flops
 from benchmarks.processes import imports, memory, pipeline
-from benchmarks.tutorial import predict_as_in_a_tutorial, train_as_in_a_tutorial, tutorial_loader
-from cifar10.core.data import Split, Statistics
+from benchmarks.tutorial import STATISTICS, Tutorial, pictures, tutorial_loader
+from cifar10.core.data import Split
 from cifar10.core.params import TRAINING_IMAGES, Params
 from cifar10.core.params_file import parse_params
 from cifar10.inference.predict import predict
@@ -32,12 +30,6 @@ from cifar10.training.loop import Training, train
 from tools.params_editor import edited, flat
 
 ROUNDS = 5
-STATISTICS = Statistics([0.49, 0.48, 0.45], [0.25, 0.24, 0.26])
-
-
-def pictures(count: int) -> Split:
-    random = np.random.default_rng(0)
-    return Split(random.integers(0, 256, (count, 32, 32, 3), dtype=np.uint8), random.integers(0, 10, count, np.uint8))
 
 
 def timed(call: Callable[[], Any]) -> float:
@@ -100,14 +92,11 @@ def main() -> None:
     fast, reference = with_recipe("fast"), with_recipe("reference")
     plain = params.model_copy(update={"optimizer": "sgd", "ema": 0.0})
     slow_loader = tutorial_loader(split, STATISTICS, reference.augmentation)
+    tutorial = Tutorial(6_400, reference.augmentation)
     print(f"{'images a second':<28} {'ours':>8} {'tutorial':>10} {'ratio':>7}")
-    consumed, _ = compare(
-        "train", 6_400, lambda: ours(params), lambda: timed(lambda: train_as_in_a_tutorial(slow_loader))
-    )
+    consumed, _ = compare("train", 6_400, lambda: ours(params), lambda: tutorial.seconds("train"))
     waiting, recalibration = median(waits), median(recalibrations)
-    _, faster = compare(
-        "train, recipe fast", 6_400, lambda: ours(fast), lambda: timed(lambda: train_as_in_a_tutorial(slow_loader))
-    )
+    _, faster = compare("train, recipe fast", 6_400, lambda: ours(fast), lambda: tutorial.seconds("train"))
     bare, cost = compare("train, plain SGD (2nd: ours)", 6_400, lambda: ours(plain), lambda: ours(params))
     made, _ = compare(
         "input (ours: one core)", 6_400, lambda: timed(lambda: list(loader)), lambda: timed(lambda: list(slow_loader))
@@ -118,14 +107,15 @@ def main() -> None:
         lambda: timed(lambda: list(loader)),
         lambda: timed(lambda: list(specification)),
     )
-    model, floats = Net(params.execution, 0.0), torch.randn(6_400, 3, 32, 32)
+    model = Net(params.execution, 0.0)
     runtime.place(model)
     compare(
         "inference",
         6_400,
         lambda: timed(lambda: predict(model, split.images, STATISTICS, runtime)),
-        lambda: timed(lambda: predict_as_in_a_tutorial(floats)),
+        lambda: tutorial.seconds("predict"),
     )
+    tutorial.process.communicate()
     print(f"\ninput makes {made / consumed:.1f} times what training consumes; training waits {waiting:.1%} for it")
     print(f"BatchNorm's recalibration after each epoch: {recalibration:.1f} s")
     cost += recalibration * bare / (TRAINING_IMAGES["cifar10"] - params.validation_size)

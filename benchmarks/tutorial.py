@@ -1,6 +1,15 @@
-"""The tutorial loop, which the benchmark measures against: the same network and data, written as it usually is."""
+"""The tutorial loop, which the benchmark measures against: the same network and data, written as it usually is.
+
+As a process of its own, `python -m benchmarks.tutorial`, it has PyTorch's defaults. In the process of the benchmark it
+would also get what runtime.py sets up, such as freed memory that is kept.
+"""
+
+import subprocess
+import sys
+import time
 
 import albumentations as A
+import numpy as np
 import torch
 import torch.nn.functional as F
 from albumentations.pytorch import ToTensorV2
@@ -11,6 +20,27 @@ from cifar10.core.data import Split, Statistics
 from cifar10.core.params import Augmentation
 from cifar10.network.model import Net
 from cifar10.training.augmentation import composed
+
+STATISTICS = Statistics([0.49, 0.48, 0.45], [0.25, 0.24, 0.26])
+
+
+def pictures(count: int) -> Split:
+    random = np.random.default_rng(0)
+    return Split(random.integers(0, 256, (count, 32, 32, 3), dtype=np.uint8), random.integers(0, 10, count, np.uint8))
+
+
+class Tutorial:
+    """The process: seconds of an epoch and of a prediction."""
+
+    def __init__(self, images: int, a: Augmentation) -> None:
+        command = (sys.executable, "-m", "benchmarks.tutorial", str(images), a.model_dump_json())
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def seconds(self, what: str) -> float:
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        print(what, file=self.process.stdin, flush=True)
+        return float(self.process.stdout.readline())
 
 
 class Samples(Dataset[tuple[Tensor, int]]):
@@ -54,3 +84,20 @@ def predict_as_in_a_tutorial(images: Tensor) -> Tensor:
     """Logits of normalised images (N, 3, 32, 32), by the dense network in fp32."""
     model = Net("dense", dropout=0.0).eval()
     return torch.cat([model(batch) for batch in torch.split(images, 128)])
+
+
+def main() -> None:
+    """For each line `train` or `predict` of stdin, the seconds that it takes."""
+    images, a = int(sys.argv[1]), Augmentation.model_validate_json(sys.argv[2])
+    loader, floats = tutorial_loader(pictures(images), STATISTICS, a), torch.randn(images, 3, 32, 32)
+    for what in map(str.strip, sys.stdin):
+        started = time.perf_counter()
+        if what == "train":
+            train_as_in_a_tutorial(loader)
+        else:
+            predict_as_in_a_tutorial(floats)
+        print(time.perf_counter() - started, flush=True)
+
+
+if __name__ == "__main__":
+    main()
