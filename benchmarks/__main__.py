@@ -4,19 +4,18 @@ Speed does not depend on what the pictures show, so they are random and the benc
 runs interleaved, round by round: the ratio is the median of the rounds' ratios, so that a slow minute hits both.
 """
 
-import time
 from collections.abc import Callable
 from contextlib import redirect_stdout
 from os import devnull
 from pathlib import Path
 from statistics import median
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import yaml
 
 from benchmarks.hotspots import hotspots, matmul_flops
 from benchmarks.processes import imports, memory, pipeline
-from benchmarks.tutorial import STATISTICS, Tutorial, pictures, tutorial_loader
+from benchmarks.tutorial import STATISTICS, Tutorial, pictures, timed, tutorial_loader
 from cifar10.core.data import Split
 from cifar10.core.params import TRAINING_IMAGES, Params
 from cifar10.core.params_file import parse_params
@@ -30,12 +29,6 @@ from cifar10.training.loop import Training, train
 from tools.params_editor import edited, flat
 
 ROUNDS = 5
-
-
-def timed(call: Callable[[], Any]) -> float:
-    started = time.perf_counter()
-    call()
-    return time.perf_counter() - started
 
 
 class Comparison(NamedTuple):

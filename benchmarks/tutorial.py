@@ -7,6 +7,8 @@ would also get what runtime.py sets up, such as freed memory that is kept.
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from typing import Any
 
 import albumentations as A
 import numpy as np
@@ -27,6 +29,12 @@ STATISTICS = Statistics([0.49, 0.48, 0.45], [0.25, 0.24, 0.26])
 def pictures(count: int) -> Split:
     random = np.random.default_rng(0)
     return Split(random.integers(0, 256, (count, 32, 32, 3), dtype=np.uint8), random.integers(0, 10, count, np.uint8))
+
+
+def timed(call: Callable[[], Any]) -> float:
+    started = time.perf_counter()
+    call()
+    return time.perf_counter() - started
 
 
 class Tutorial:
@@ -90,13 +98,9 @@ def main() -> None:
     """For each line `train` or `predict` of stdin, the seconds that it takes."""
     images, a = int(sys.argv[1]), Augmentation.model_validate_json(sys.argv[2])
     loader, floats = tutorial_loader(pictures(images), STATISTICS, a), torch.randn(images, 3, 32, 32)
-    for what in map(str.strip, sys.stdin):
-        started = time.perf_counter()
-        if what == "train":
-            train_as_in_a_tutorial(loader)
-        else:
-            predict_as_in_a_tutorial(floats)
-        print(time.perf_counter() - started, flush=True)
+    calls = {"train": lambda: train_as_in_a_tutorial(loader), "predict": lambda: predict_as_in_a_tutorial(floats)}
+    for line in sys.stdin:
+        print(timed(calls[line.strip()]), flush=True)
 
 
 if __name__ == "__main__":
