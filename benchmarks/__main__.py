@@ -78,10 +78,9 @@ def main() -> None:
 
     waits, recalibrations = list[float](), list[float]()
     here = params.model_copy(update={"workers": 0, "augment_with": "fused"})
-    loader, _ = batch_loader(split, STATISTICS, here, runtime.device)
-    specification, _ = batch_loader(
-        split, STATISTICS, here.model_copy(update={"augment_with": "albumentations"}), runtime.device
-    )
+    loader, _ = batch_loader(split, STATISTICS, here)
+    by_image = here.model_copy(update={"augment_with": "albumentations"})
+    specification, _ = batch_loader(split, STATISTICS, by_image)
     fast, reference = with_recipe("fast"), with_recipe("reference")
     plain = params.model_copy(update={"optimizer": "sgd", "ema": 0.0})
     slow_loader = tutorial_loader(split, STATISTICS, reference.augmentation)
@@ -116,7 +115,7 @@ def main() -> None:
     images, others = (p.epochs * (TRAINING_IMAGES["cifar10"] - p.validation_size) for p in (fast, reference))
     print(f"the {fast.epochs} epochs of fast: 1/{faster * others / images:.1f} of the tutorial's {reference.epochs}")
 
-    flops, peak = 6 * multiply_adds(model) * consumed, matmul_flops(runtime.precision)
+    flops, peak = 6 * multiply_adds(model) * consumed, matmul_flops(runtime)
     print(f"training: {flops / 1e9:,.0f} GFLOP/s of the {peak / 1e9:,.0f} that a large matrix product reaches here")
     print("\nwhere a step's time goes")
     for share, name in hotspots(params, runtime):

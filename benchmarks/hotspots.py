@@ -34,6 +34,8 @@ class Clock(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def __torch_dispatch__(self, operation: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         started = time.perf_counter()
         result = operation(*args, **(kwargs or {}))
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()  # a GPU works on while Python goes on
         name = str(operation).removeprefix("aten.")
         kind = next((kind for prefix, kind in KINDS.items() if name.startswith(prefix)), "everything else")
         if kind == "convolution":
@@ -68,12 +70,14 @@ def hotspots(params: Params, runtime: Runtime, steps: int = 30, most: int = 5) -
     return [*ranked[:most], (sum(share for share, _ in ranked[most:]), f"{len(ranked) - most} others")]
 
 
-def matmul_flops(precision: str, side: int = 2048) -> float:
+def matmul_flops(runtime: Runtime, side: int = 2048) -> float:
     """Floating-point operations a second of a product of two large matrices."""
-    matrix = torch.randn(side, side, dtype=torch.bfloat16 if precision == "bf16" else torch.float32)
+    matrix = torch.randn(
+        side, side, dtype=torch.bfloat16 if runtime.precision == "bf16" else torch.float32, device=runtime.device
+    )
     times = []
     for _ in range(10):
         started = time.perf_counter()
-        torch.mm(matrix, matrix)
+        torch.mm(matrix, matrix)[0, 0].item()  # which waits for a GPU
         times.append(time.perf_counter() - started)
     return 2 * side**3 / median(times)

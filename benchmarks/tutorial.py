@@ -23,6 +23,7 @@ from cifar10.core.params import Augmentation
 from cifar10.network.model import Net
 from cifar10.training.augmentation import composed
 
+DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 STATISTICS = Statistics([0.49, 0.48, 0.45], [0.25, 0.24, 0.26])
 
 
@@ -72,10 +73,11 @@ def tutorial_loader(split: Split, statistics: Statistics, a: Augmentation) -> Da
 
 def train_as_in_a_tutorial(loader: DataLoader[tuple[Tensor, Tensor]]) -> float:
     """One epoch of the dense network in fp32; the training accuracy, as a tutorial prints it."""
-    model = Net("dense", dropout=0.0)
+    model = Net("dense", dropout=0.0).to(DEVICE)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
     loss_sum, correct, seen = 0.0, 0, 0
     for images, labels in loader:
+        images, labels = images.to(DEVICE), labels.to(DEVICE)
         optimizer.zero_grad()
         logits = model(images)
         loss = F.cross_entropy(logits, labels)
@@ -90,8 +92,8 @@ def train_as_in_a_tutorial(loader: DataLoader[tuple[Tensor, Tensor]]) -> float:
 @torch.no_grad()
 def predict_as_in_a_tutorial(images: Tensor) -> Tensor:
     """Logits of normalised images (N, 3, 32, 32), by the dense network in fp32."""
-    model = Net("dense", dropout=0.0).eval()
-    return torch.cat([model(batch) for batch in torch.split(images, 128)])
+    model = Net("dense", dropout=0.0).eval().to(DEVICE)
+    return torch.cat([model(batch.to(DEVICE)).cpu() for batch in torch.split(images, 128)])
 
 
 def main() -> None:

@@ -11,7 +11,7 @@ from cifar10.training.augmentation import Composed
 from cifar10.training.batches import augmenter, batch_loader, hold_out
 from cifar10.training.fused import Fused
 
-FORMS = ["albumentations", "fused", "device"]
+FORMS = ["albumentations", "fused"]
 PLAIN = {"flip": "random", "flip_p": 0.0, "affine_p": 0.0, "hole_p": 0.0}
 
 
@@ -26,7 +26,7 @@ def epochs(
     params: Params, split: Split, workers: int, augment_with: str = "fused"
 ) -> list[list[tuple[torch.Tensor, torch.Tensor]]]:
     params = params.model_copy(update={"batch_size": 32, "seed": 3, "workers": workers, "augment_with": augment_with})
-    loader, order = batch_loader(split, Statistics([0.5] * 3, [0.25] * 3), params, torch.device("cpu"))
+    loader, order = batch_loader(split, Statistics([0.5] * 3, [0.25] * 3), params)
     result = []
     for epoch in range(2):
         order.epoch = epoch
@@ -46,20 +46,7 @@ def test_neither_the_worker_count_nor_the_specification_changes_a_bit(params: Pa
 def test_the_sheet_of_samples_shows_the_form_that_trains(params: Params) -> None:
     statistics = Statistics([0.5] * 3, [0.25] * 3)
     forms = [augmenter(params.model_copy(update={"augment_with": name}), statistics) for name in FORMS]
-    assert [type(form) for form in forms] == [Composed, Fused, Fused]
-
-
-def test_on_a_device_the_worker_count_changes_nothing(params: Params, split: Split) -> None:
-    for one, other in zip(*(chain(*epochs(params, split, workers, "device")) for workers in (0, 2)), strict=True):
-        assert torch.equal(one[0], other[0])
-
-
-def test_device_makes_the_same_batches_to_rounding(params: Params, split: Split) -> None:
-    flat = Split(np.repeat(split.images[:, :1, :1], 32, axis=1).repeat(32, axis=2), split.labels)  # no edges to blur
-    on_cpu, on_device = (epochs(params, flat, workers, form) for workers, form in ((0, "fused"), (2, "device")))
-    for expected, found in zip(chain(*on_cpu), chain(*on_device), strict=True):
-        assert torch.equal(found[0], expected[0])
-        assert torch.equal(found[1], expected[1])
+    assert [type(form) for form in forms] == [Composed, Fused]
 
 
 @pytest.mark.parametrize("augment_with", FORMS)

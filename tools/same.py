@@ -21,7 +21,7 @@ VARIANTS: dict[str, dict[str, object]] = {
     "muon": {},
     "sgd": {"optimizer": "sgd", "schedule": "step", "step.step_size": 1, "augmentation.flip": "random"},
     "adam": {"optimizer": "adam", "lr": 0.002, "schedule": "plateau", "augment_with": "albumentations"},
-    "dropout": {"dropout": 0.1, "ema": 0, "augment_with": "device"},
+    "dropout": {"dropout": 0.1, "ema": 0},
     "dense": {"execution": "dense", "validation_size": 0},
 }
 

@@ -132,8 +132,8 @@ class Params(Strict):
     """none | flip | flip+shift: views of a test image that are averaged for tta_accuracy, a metric beside accuracy"""
     device: Literal["auto", "cpu", "cuda"]
     """auto | cpu | cuda"""
-    augment_with: Literal["albumentations", "fused", "device"]
-    """albumentations (image by image) | fused (the same pixels, faster) | device (for GPUs; the same to rounding)"""
+    augment_with: Literal["albumentations", "fused"]
+    """albumentations (image by image) | fused (the same pixels, faster)"""
     precision: Literal["auto", "bf16", "fp32"]
     """auto (bf16 where it is faster: AVX512-BF16, CUDA) | bf16 | fp32"""
     threads: AutoOrPositive

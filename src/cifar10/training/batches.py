@@ -13,8 +13,8 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from cifar10.core.data import Split, Statistics
 from cifar10.core.params import Augmentation, Params
-from cifar10.training.augmentation import Composed, fill_value
-from cifar10.training.fused import Fused, draw, on_device
+from cifar10.training.augmentation import Composed
+from cifar10.training.fused import Fused
 
 # The entropy of a step's random numbers, the indices of its images, and which of them are mirrored before all else.
 Key = tuple[list[int], NDArray[np.int64], NDArray[np.bool_]]
@@ -82,42 +82,20 @@ class AugmentedBatches(Dataset[tuple[NDArray[np.uint8], NDArray[np.int64]]]):
         return self.augment(images, entropy), self.split.labels[indices].astype(np.int64)
 
 
-class DeviceBatches(Dataset[tuple[Tensor, Tensor]]):
-    """The batches of AugmentedBatches, to rounding, from images that are kept on the device."""
-
-    def __init__(self, split: Split, a: Augmentation, mean: Sequence[float], device: torch.device) -> None:
-        self.images, self.labels = (torch.from_numpy(np.array(array)).to(device) for array in split)
-        self.augmentation, self.fill = a, torch.tensor(fill_value(mean), dtype=torch.uint8, device=device)
-
-    def __getitem__(self, key: Key) -> tuple[Tensor, Tensor]:
-        entropy, indices, mirrored = key
-        draws = draw(self.augmentation, len(indices), entropy)
-        draws = draws._replace(flips=draws.flips | mirrored)  # never both
-        chosen = torch.from_numpy(indices).to(self.images.device)
-        images = on_device(self.images[chosen], draws, self.augmentation.hole_size, self.fill)
-        return images, self.labels[chosen].long()
-
-
 def augmenter(params: Params, statistics: Statistics) -> Composed | Fused:
-    """The augmentation on the CPU, which also draws the sheet of samples where a GPU augments."""
     form = Composed if params.augment_with == "albumentations" else Fused
     return form(params.augmentation, statistics.mean)
 
 
 def batch_loader(
-    split: Split, statistics: Statistics, params: Params, device: torch.device
+    split: Split, statistics: Statistics, params: Params
 ) -> tuple[DataLoader[tuple[Tensor, Tensor]], Order]:
-    """A loader of whole batches, made ahead by worker processes or on the device, and the order that it follows."""
+    """A loader of whole batches, which worker processes make ahead, and the order that it follows."""
     order = Order(len(split.labels), params)
     # auto: a batch takes 1 to 3 ms, so on few cores a worker gains less than the core that it takes from the training.
     workers = min(4, torch.get_num_threads() // 4) if params.workers == "auto" else params.workers
-    batches: Dataset[Any]
-    if params.augment_with == "device":
-        batches, workers = DeviceBatches(split, params.augmentation, statistics.mean, device), 0
-    else:
-        batches = AugmentedBatches(split, augmenter(params, statistics))
     loader: DataLoader[Any] = DataLoader(
-        batches,
+        AugmentedBatches(split, augmenter(params, statistics)),
         batch_size=None,  # a key is a batch already
         sampler=order,
         num_workers=workers,

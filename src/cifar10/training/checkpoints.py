@@ -34,7 +34,7 @@ class Checkpoints:
             old.unlink()
 
     def load(self) -> dict[str, Any] | None:
-        """The newest undamaged state, its tensors on the CPU, or None. A damaged one is reported and deleted."""
+        """The newest undamaged state, or None. A damaged one is reported and deleted."""
         for path in reversed(self._files()):
             try:
                 return self._read(path)
@@ -53,7 +53,7 @@ class Checkpoints:
         whole = path.read_bytes()
         if hashlib.sha256(whole[DIGEST:]).digest() != whole[:DIGEST]:
             raise ValueError("the checkpoint is damaged")
-        content = torch.load(io.BytesIO(whole[DIGEST:]), map_location="cpu", weights_only=True)
+        content = torch.load(io.BytesIO(whole[DIGEST:]), weights_only=True)
         if content["key"] != self.key:
             raise ValueError("the checkpoint is of other parameters, data or code")
         state: dict[str, Any] = content["state"]

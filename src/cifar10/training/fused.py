@@ -1,4 +1,4 @@
-"""The augmentation of augmentation.py, faster: on the CPU with the same pixels, on a GPU the same to rounding.
+"""The augmentation of augmentation.py with the same pixels, faster.
 
 All random numbers of a batch are drawn first, by the same calls in the same order as albumentations 2.0.8 makes them.
 """
@@ -8,10 +8,7 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor
 
 from cifar10.core.params import Augmentation
 from cifar10.training.augmentation import SIDE, fill_value, generators
@@ -86,22 +83,3 @@ class Fused:
         for image, (row, column) in zip(result, corners.tolist(), strict=True):
             image[row : row + size, column : column + size] = self.fill
         return result
-
-
-def on_device(images: Tensor, draws: Draws, hole_size: int, fill: Tensor) -> Tensor:
-    """Apply `draws` to uint8 images (N, 32, 32, 3) where they are; `fill` is uint8 (3,).
-
-    Differs from the other two by rounding: OpenCV's coordinates are multiples of 1/32 pixel.
-    """
-    # affine_grid takes the inverse, from output to input, in coordinates from -1 to 1 between the outermost centres.
-    back = np.linalg.inv(draws.matrices[:, :, :2])
-    theta = np.concatenate([back, back @ (1 - draws.matrices[:, :, 2:] / CENTRE) - 1], axis=2)
-    theta[draws.flips, 0] *= -1  # the input is flipped before: x becomes -x
-    pixels = images.permute(0, 3, 1, 2).float()
-    grid = F.affine_grid(torch.from_numpy(theta).float().to(images.device), list(pixels.shape), align_corners=True)
-    warped = F.grid_sample(pixels, grid, padding_mode="reflection", align_corners=True).round().byte()
-    # Inside the hole: 0 <= place - corner < hole_size, along rows and along columns.
-    inside = torch.arange(SIDE) - torch.from_numpy(draws.corners)[..., None]
-    inside = ((inside >= 0) & (inside < hole_size)).to(images.device)
-    hole = (inside[:, 0, :, None] & inside[:, 1, None, :])[..., None]
-    return torch.where(hole, fill, warped.permute(0, 2, 3, 1))

@@ -23,6 +23,7 @@ from cifar10.network.model import Net
 from cifar10.training.averaging import WeightAverage
 from cifar10.training.batches import AVERAGE, DROPOUT, batch_loader
 from cifar10.training.checkpoints import Checkpoints
+from cifar10.training.cuda_graph import Replayed
 from cifar10.training.history import History
 from cifar10.training.optimizers import build_optimizers
 from cifar10.training.running_means import RunningMeans
@@ -49,11 +50,12 @@ class Training:
     ) -> None:
         self.model, self.validation, self.statistics = model, validation, statistics
         self.params, self.runtime = params, runtime
-        self.loader, self.order = batch_loader(split, statistics, params, runtime.device)
+        self.loader, self.order = batch_loader(split, statistics, params)
         runtime.place(model)
         self.normalise = Normalise(statistics, runtime.device)
         self.optimizers = build_optimizers(model, params)
         self.schedule = Schedule(self.optimizers, params, len(self.order))
+        self.learn = Replayed(self._learn) if runtime.device.type == "cuda" else self._learn
         self.average = WeightAverage(model, params.ema) if params.ema else None
         if params.ema:
             chosen = np.random.default_rng([params.seed, 0, AVERAGE]).permutation(len(split.labels))[:RECALIBRATION]
@@ -138,25 +140,30 @@ class Training:
         if self.params.dropout:
             entropy = [self.params.seed, self.epoch, DROPOUT, self.step]
             torch.manual_seed(int(np.random.SeedSequence(entropy).generate_state(1)[0]))
-        images, labels = images.to(self.runtime.device), labels.to(self.runtime.device)
-        with self.runtime.autocast():
-            logits = self.model(self.normalise(images))
-        loss = F.cross_entropy(logits.float(), labels)
-        self.means.add(loss.detach(), logits, labels)
+        done = self.epoch * len(self.order) + self.step
+        if done % 50 == 0:
+            self.history.lr += [(done, optimizer, lr) for optimizer, lr in self.schedule.lr.items()]
+        images, labels = (each.to(self.runtime.device, non_blocking=True) for each in (images, labels))
+        loss, logits = self.learn(images, labels)
+        self.means.add(loss, logits, labels)
         self.step += 1
         # On a GPU only every 50th step is checked, as reading waits for it; a sum that is not finite stays so.
         if (self.runtime.device.type == "cpu" or self.step % 50 == 0) and not self.means.loss_sum.isfinite():
             raise self._diverged()
-        self.model.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        done = self.epoch * len(self.order) + self.step - 1
-        if done % 50 == 0:
-            self.history.lr += [(done, optimizer, lr) for optimizer, lr in self.schedule.lr.items()]
-        for optimizer in self.optimizers:
-            optimizer.step()
         self.schedule.after_step()
         if self.average:
-            self.average.update(self.epoch * len(self.order) + self.step)
+            self.average.update(done + 1)
+
+    def _learn(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Change the weights by one batch; its loss and logits before that."""
+        with self.runtime.autocast():
+            logits = self.model(self.normalise(images))
+        loss = F.cross_entropy(logits.float(), labels)
+        self.model.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        for optimizer in self.optimizers:
+            optimizer.step()
+        return loss.detach(), logits.detach()
 
     def _require_finite(self, model: Net, *values: float) -> None:
         weights = (parameter.sum().item() for parameter in model.parameters())

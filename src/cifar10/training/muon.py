@@ -18,7 +18,7 @@ class Muon(Optimizer):
     Jordan, https://kellerjordan.github.io/posts/muon, and cifar10-airbench.
     """
 
-    def __init__(self, weights: Sequence[Tensor], lr: float, momentum: float) -> None:
+    def __init__(self, weights: Sequence[Tensor], lr: float | Tensor, momentum: float) -> None:
         super().__init__(weights, {"lr": lr, "momentum": momentum})
 
     @torch.no_grad()
@@ -38,7 +38,8 @@ class Muon(Optimizer):
             for weight, matrix in zip(weights, turned, strict=True):
                 update = matrix.view(len(weight), *weight.shape[2:], -1).permute(0, 3, 1, 2)
                 weight.mul_(len(weight) ** 0.5 / weight.norm())
-                weight.add_(update, alpha=-lr * max(1, len(weight) / weight[0].numel()) ** 0.5)
+                step = torch.as_tensor(-lr * max(1, len(weight) / weight[0].numel()) ** 0.5)  # lr may be a tensor
+                weight.addcmul_(update, step)
 
 
 def orthogonalised(matrices: Sequence[Tensor]) -> list[Tensor]:

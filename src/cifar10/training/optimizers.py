@@ -22,12 +22,15 @@ def build_optimizers(model: nn.Module, params: Params) -> list[Optimizer]:
         {"params": [p for p in rest if p.ndim > 1], "weight_decay": params.weight_decay},
         {"params": [p for p in rest if p.ndim <= 1], "weight_decay": 0.0},
     ]
+    # On a GPU a tensor, which a CUDA graph reads in each step; a number would stay what it was at the capture.
+    device = next(model.parameters()).device
+    lr = torch.tensor(params.lr, device=device) if device.type == "cuda" else params.lr
     # fused: one kernel for all weights; they are so small that a call for each would take longer than the arithmetic.
     if params.optimizer == "adam":
-        return [torch.optim.Adam(groups, lr=params.lr, fused=True)]
+        return [torch.optim.Adam(groups, lr=lr, fused=True, capturable=device.type == "cuda")]
     if params.optimizer == "adamw":
-        return [torch.optim.AdamW(groups, lr=params.lr, fused=True)]
-    sgd = torch.optim.SGD(groups, lr=params.lr, momentum=params.momentum, nesterov=params.nesterov, fused=True)
+        return [torch.optim.AdamW(groups, lr=lr, fused=True, capturable=device.type == "cuda")]
+    sgd = torch.optim.SGD(groups, lr=lr, momentum=params.momentum, nesterov=params.nesterov, fused=True)
     if not by_muon:
         return [sgd]
-    return [sgd, Muon(by_muon, params.lr * params.muon.lr_ratio, params.muon.momentum)]
+    return [sgd, Muon(by_muon, lr * params.muon.lr_ratio, params.muon.momentum)]

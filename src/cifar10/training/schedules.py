@@ -43,5 +43,5 @@ def _schedule(optimizer: Optimizer, params: Params, steps_per_epoch: int) -> LRS
     if params.schedule == "plateau":
         return ReduceLROnPlateau(optimizer, **params.plateau.model_dump())
     steps = params.epochs * steps_per_epoch
-    peak = optimizer.defaults["lr"]
+    peak = float(optimizer.defaults["lr"])
     return OneCycleLR(optimizer, peak, total_steps=steps, cycle_momentum=False, **params.onecycle.model_dump())
