@@ -137,6 +137,15 @@ def test_params_that_cannot_be_read(
     assert not (tmp_path / ".dvc").exists()  # before any work
 
 
+def test_a_python_outside_the_environment_is_named() -> None:
+    """-S: without the installed packages, as when dvc is called and the environment is not active."""
+    command = [sys.executable, "-S", "-m", "stages.train"]
+    run = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parent.parent)
+    assert run.returncode == 1
+    expected = f"error: {sys.executable} has no PyTorch; type: make setup, then: . .venv/bin/activate\n"
+    assert run.stderr == expected
+
+
 def test_a_second_writer_is_refused_and_the_first_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     code = f"""
 import sys, time
