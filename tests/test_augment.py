@@ -10,7 +10,7 @@ from cifar10.training.fused import Fused, draw
 
 MEAN = [0.2, 0.4, 0.6]
 OFF = {"flip": "random", "flip_p": 0.0, "affine_p": 0.0, "hole_p": 0.0}
-ALL = {"flip": "random", "flip_p": 0.5, "affine_p": 0.5, "scale": 0.1, "rotate": 15.0, "hole_p": 0.5}
+ALL = {"flip": "random", "flip_p": 0.5, "affine_p": 0.5, "shift": 0.0625, "scale": 0.1, "rotate": 15.0, "hole_p": 0.5}
 
 
 @pytest.fixture

@@ -57,7 +57,7 @@ def test_refused_in_one_line(key: str, value: str, message: str) -> None:
         ("\nlr: 0.2", "\nlearning_rate: 0.2", "params.yaml: lr: is missing\nparams.yaml: learning_rate: unknown key"),
         ("\nseed: 0", "\nseed: 0\nepoch: 3", "params.yaml: epoch: unknown key, did you mean epochs?"),
         ("  flip_p: 0.5", "  flipp: 0.5", "params.yaml: augmentation.flipp: unknown key, did you mean flip_p?"),
-        ("  hole_size: 8", "  hole_size: 33", "params.yaml: augmentation.hole_size: must be <= 32 (got 33)"),
+        ("  hole_size: 6", "  hole_size: 33", "params.yaml: augmentation.hole_size: must be <= 32 (got 33)"),
         ("\nlr: 0.2", "\nlr: 0.2\nlr: 0.3", "params.yaml: not valid YAML: while constructing a mapping"),
         ("\nseed: 0", "\nseed: 2024-99-99", "params.yaml: not valid YAML: month must be in 1..12"),
         ("\nlr: 0.2", "\nlr: [0.2", "params.yaml: not valid YAML: while parsing a flow sequence"),
