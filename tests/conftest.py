@@ -30,16 +30,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The tests that take longest first, so that neither process waits for the other's at the end.
-
-    In each half those that need the reproduced clone come last, or one process waits while the other makes it.
-    """
+    """The tests that take longest first, so that neither process waits for the other's at the end."""
     slow = ("test_kills", "test_pipeline", "test_verify", "test_experiments", "test_workspace", "trains")
-
-    def place(item: pytest.Item) -> tuple[bool, bool]:
-        return not any(name in item.nodeid for name in slow), "reproduced" in getattr(item, "fixturenames", ())
-
-    items.sort(key=place)
+    items.sort(key=lambda item: not any(name in item.nodeid for name in slow))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -156,10 +156,9 @@ def test_muon_takes_the_convolutions_but_the_depthwise_ones_and_the_head(params:
 
 
 def test_all_learning_rates_are_the_same_fraction_of_their_peaks(params: Params) -> None:
+    onecycle = {"pct_start": 0.1, "div_factor": 10.0, "final_div_factor": 1.0}  # the peak is step 2 of 20
     params = with_values(params, optimizer="muon", lr=0.4, muon={"lr_ratio": 0.075, "momentum": 0.9}, epochs=2)
-    params = with_values(
-        params, onecycle={"pct_start": 0.1, "div_factor": 10.0, "final_div_factor": 1.0}
-    )  # step 2 of 20
+    params = with_values(params, onecycle=onecycle)
     model = Net("lattice", 0.0)
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     for weight in model.parameters():

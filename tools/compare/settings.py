@@ -14,7 +14,7 @@ from tools.params_editor import flat
 from tools.results import load_yaml
 
 # No part of a setting: the machine's choices, of which metrics/run.json records what came of them. augment_with is part
-# of it: with a transform that only albumentations has, or on a GPU, the images are not the same.
+# of it: with a transform that only albumentations has, the images are not the same.
 NOT_SETTING = {"seed", "device", "precision", "threads", "workers"}
 
 
