@@ -28,9 +28,6 @@ $(STAMP): setup.sh $(LOCKS)
 	@PYTHON="$(PYTHON)" TORCH="$(TORCH)" LOCKS="$(LOCKS)" bash setup.sh
 	@touch $@
 
-RECIPE ?= default
-SEED ?= 0
-
 demo: setup ## the whole pipeline on embedded digits, no download, about a minute
 	@$(BIN)/python -m tools.recipe digits
 	@$(BIN)/dvc metrics show metrics/test.json
@@ -45,10 +42,10 @@ demo: setup ## the whole pipeline on embedded digits, no download, about a minut
 	@echo "  make train RECIPE=default"
 
 train: setup ## run a recipe as an experiment: make train RECIPE=reference SEED=1
-	@$(BIN)/python -m tools.recipe "$(RECIPE)" --seed "$(SEED)"
+	@$(BIN)/python -m tools.recipe "$(or $(RECIPE),default)" --seed "$(or $(SEED),0)"
 
 sweep: setup-cluster ## many experiments on Ray: make sweep GRID='lr=0.05,0.1 seed=0,1,2' [RECIPE=fast] [ADDRESS=auto]
-	@$(BIN)/python -m tools.sweep $(GRID) $(if $(filter command line,$(origin RECIPE)),--recipe "$(RECIPE)") \
+	@$(BIN)/python -m tools.sweep $(GRID) $(if $(RECIPE),--recipe "$(RECIPE)") \
 		$(if $(FILE),--file "$(FILE)") $(if $(ADDRESS),--address "$(ADDRESS)")
 
 lint: setup ## ruff and mypy

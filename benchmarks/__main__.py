@@ -27,6 +27,7 @@ from cifar10.training.complexity import multiply_adds
 from cifar10.training.history import History
 from cifar10.training.loop import Training, train
 from tools.params_editor import edited, flat
+from tools.start import run_tool
 
 ROUNDS = 5
 
@@ -48,13 +49,13 @@ def compare(name: str, images: int, ours: Callable[[], float], tutorial: Callabl
 
 
 def with_recipe(name: str) -> Params:
-    """The workspace's parameters with those of a recipe."""
+    """A recipe, with device, precision, threads and workers as in the workspace's params.yaml."""
     recipe = yaml.safe_load(Path(f"recipes/{name}.yaml").read_text())
     return parse_params(edited(Path("params.yaml").read_text(), flat(recipe)))
 
 
 def main() -> None:
-    params = parse_params(Path("params.yaml").read_text())
+    params = with_recipe("default")
     runtime = set_up(params)
     machine = runtime.describe()
     print(f"{machine['device']}, {machine['instruction_set']}, {runtime.threads} threads, {runtime.precision}\n")
@@ -138,4 +139,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run_tool("bench", main)

@@ -35,7 +35,7 @@ class Clock(TorchDispatchMode):  # type: ignore[no-untyped-call]
         started = time.perf_counter()
         result = operation(*args, **(kwargs or {}))
         if torch.cuda.is_available():
-            torch.cuda.synchronize()  # a GPU works on while Python goes on
+            torch.cuda.synchronize()  # the GPU may still be running when Python continues
         name = str(operation).removeprefix("aten.")
         kind = next((kind for prefix, kind in KINDS.items() if name.startswith(prefix)), "everything else")
         if kind == "convolution":

@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 from cifar10.core.data import Split, Statistics
 from stages.support.formats import write_json, write_split
 from tools.params_editor import edited
-from tools.repository import DVC, environment
+from tools.repository import DVC, copy_working_tree, environment
 
 STAGES = ("download", "compute_stats", "train", "evaluate", "export")
 HEAVY = ("torch", "torchvision", "albumentations", "sklearn", "matplotlib")
@@ -44,9 +44,9 @@ def imports() -> Iterator[tuple[str, float, list[str]]]:
 
 
 def pipeline() -> Iterator[tuple[str, float]]:
-    """In a clone: each stage of `dvc repro` on digits, then `dvc repro` with nothing to do, then dvc alone."""
+    """In a copy: each stage of `dvc repro` on digits, then `dvc repro` with nothing to do, then dvc alone."""
     with TemporaryDirectory() as folder:
-        run("git", "clone", ".", folder)
+        copy_working_tree(Path(folder))
         set_params(folder, dataset="digits", validation_size=200, epochs=2)
         for stage in STAGES:
             yield f"dvc repro -s {stage}", run(DVC, "repro", "-s", stage, cwd=folder)
@@ -58,7 +58,7 @@ def pipeline() -> Iterator[tuple[str, float]]:
 def memory(train: Split, test: Split, statistics: Statistics) -> Iterator[tuple[str, float]]:
     """Peak resident memory of train and evaluate, in megabytes, on these pictures, one epoch."""
     with TemporaryDirectory() as folder:
-        run("git", "clone", ".", folder)
+        copy_working_tree(Path(folder))
         set_params(folder, epochs=1)
         for name, split in (("train", train), ("test", test)):
             write_split(f"{folder}/data/{name}", split)

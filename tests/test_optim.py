@@ -202,6 +202,31 @@ def test_plateau(params: Params) -> None:
     assert run_schedule(params, 1, losses) == pytest.approx([0.1] * 4 + [0.01] * 3 + [0.001])
 
 
+@pytest.mark.parametrize("optimizer", ["sgd", "adam", "muon"])
+def test_plateau_lowers_every_rate_once_on_a_gpu(
+    params: Params, monkeypatch: pytest.MonkeyPatch, optimizer: str
+) -> None:
+    """With a stand-in for CUDA: the rates are tensors there, and a tensor of two groups would be lowered twice."""
+    tensor = torch.tensor
+    monkeypatch.setattr(torch, "tensor", lambda value, **_: tensor(value))
+    monkeypatch.setattr(nn.Parameter, "device", torch.device("cuda"), raising=False)
+    params = with_values(
+        params,
+        optimizer=optimizer,
+        schedule="plateau",
+        lr=0.1,
+        plateau={"factor": 0.2, "patience": 0},
+        muon={"lr_ratio": 0.5, "momentum": 0.9},
+    )
+    optimizers = build_optimizers(nn.Sequential(nn.Conv2d(1, 1, 1), nn.BatchNorm2d(1), nn.Conv2d(1, 1, 1)), params)
+    schedule = Schedule(optimizers, params, steps_per_epoch=1)
+    for loss in (1.0, 2.0):
+        schedule.after_epoch(loss)
+    rates = [group["lr"] for each in optimizers for group in each.param_groups]
+    assert all(isinstance(rate, torch.Tensor) for rate in rates)
+    assert [float(rate) for rate in rates] == pytest.approx([0.02, 0.02] + [0.01] * (optimizer == "muon"))
+
+
 def test_onecycle(params: Params) -> None:
     settings = {"pct_start": 0.25, "div_factor": 10.0, "final_div_factor": 100.0}
     params = with_values(params, schedule="onecycle", lr=0.4, epochs=4, onecycle=settings)

@@ -122,12 +122,16 @@ def warm_up(pct_start: float) -> dict[str, float]:
             {"epochs": 1, "batch_size": 4_500, "onecycle": warm_up(0.1)},
             "onecycle.pct_start: must be > 0.1, so that the warm-up of a run of 10 steps has more than one (got 0.1)",
         ),
+        (
+            {"epochs": 1, "batch_size": 45_000},
+            "schedule: onecycle needs at least 2 steps; raise epochs or lower batch_size (got 1)",
+        ),
     ],
 )
 def test_combinations(changes: dict[str, Any], message: str) -> None:
     values = yaml.safe_load(PARAMS) | {"dataset": "cifar10"}
     ten_steps = {"epochs": 1, "batch_size": 4_500, "onecycle": warm_up(0.11)}
-    for fine in ({"batch_size": 45_000}, {"validation_size": 10}, {"epochs": 1}, ten_steps):
+    for fine in ({"epochs": 20, "batch_size": 45_000}, {"validation_size": 10}, {"epochs": 1}, ten_steps):
         parse_params(yaml.safe_dump(values | fine))
     with pytest.raises(ParamsError) as error:
         parse_params(yaml.safe_dump(values | changes))

@@ -179,12 +179,12 @@ def test_the_mistakes_are_sorted_and_name_the_test_image(monkeypatch: pytest.Mon
 def test_what_is_not_committed_is_named_and_the_command_brings_the_parameters(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = text(report(monkeypatch))
     assert "The workspace is exactly this commit" in seen
-    assert "make setup .venv/bin/dvc repro make report" in seen
+    assert "make setup . .venv/bin/activate dvc repro make report" in seen
     assert "do not belong" not in seen
     Path("params.yaml").write_text(PARAMS.replace("lr: 0.2", "lr: 0.3"))
     seen = text(report(monkeypatch))
     assert "Not in this commit: params.yaml." in seen
-    assert ".venv/bin/dvc exp run --set-param lr=0.3 make report" in seen
+    assert "activate dvc exp run --set-param lr=0.3 make report" in seen
     assert "params.yaml has changed since the results were made: lr was 0.2, is 0.3." in seen
     Path("params.yaml").write_text(PARAMS.replace("lr: 0.2", "lr: 0.01"))
     assert "make train RECIPE=slow SEED=0" in text(report(monkeypatch))

@@ -19,6 +19,7 @@ STAGES = {
     "Path('models/model').write_text(Path('params.yaml').read_text() + 'word')\n"
     "Path('metrics/run.json').write_text(str(Path.cwd()))\n",
     "evaluate": "Path('plots').mkdir(exist_ok=True)\nPath('plots/p.csv').write_text('p')\n",
+    "export": "",
 }
 
 
@@ -67,3 +68,15 @@ def test_a_failure_is_reported_with_its_output(repository: Path, capsys: pytest.
     with pytest.raises(UserError, match=r"^the working tree failed, see above$"):
         main()
     assert capsys.readouterr().err == "no such optimizer\n\n"
+
+
+@pytest.mark.parametrize(
+    ("params", "reason"),
+    [(None, "is not there"), (PARAMS.replace("  flip:", "  mirror:"), r"has no 'augmentation\.flip'")],
+)
+def test_a_commit_without_these_parameters_is_refused(repository: Path, params: str | None, reason: str) -> None:
+    path = repository / "tests/params.yaml"
+    path.write_text(params) if params else path.unlink()
+    message = rf"^the working tree cannot be compared: its tests/params\.yaml {reason}; name a later commit$"
+    with pytest.raises(UserError, match=message):
+        main()

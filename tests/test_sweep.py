@@ -170,8 +170,12 @@ def test_the_code_must_be_committed_but_results_may_differ(folder: Path) -> None
     assert clean_commit() == git("rev-parse", "HEAD")
     (folder / "stages").mkdir()
     (folder / "stages/train.py").write_text("")
-    with pytest.raises(UserError, match="experiments run the committed code, but stages/ changed; git commit first"):
+    message = r"experiments run the committed code, but stages/train\.py is new or changed; git commit first"
+    with pytest.raises(UserError, match=message):
         clean_commit()
+    with pytest.raises(UserError, match=message):
+        clean_commit(Path("stages/other.csv"))
+    assert clean_commit(Path("stages/../stages/train.py")) == git("rev-parse", "HEAD")  # the table of settings
 
 
 def test_a_cluster_needs_a_pushed_commit_and_a_committed_remote(folder: Path) -> None:
@@ -181,6 +185,7 @@ def test_a_cluster_needs_a_pushed_commit_and_a_committed_remote(folder: Path) ->
     (folder / ".dvc/config").write_text("[core]\n    analytics = false\n")
     (folder / ".gitignore").write_text("origin.git\n")
     last = commit()
+    git("update-ref", "refs/remotes/backup/main", last)  # another remote has it
     with pytest.raises(UserError, match=f"origin, which has no commit {last[:7]}; git push first"):
         published(last)
     git("push", "-q", "origin", "main")

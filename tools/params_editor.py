@@ -28,6 +28,11 @@ def edited(text: str, changes: Mapping[str, object]) -> str:
     return result.getvalue()
 
 
+def as_yaml(value: object) -> str:
+    """A value as --set-param takes it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
 def flat(params: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """{"muon.lr_ratio": 0.1}, the names that --set-param takes, instead of {"muon": {"lr_ratio": 0.1}}."""
     pairs: dict[str, Any] = {}

@@ -11,7 +11,7 @@ from pathlib import Path
 import yaml
 
 from cifar10.core.errors import UserError
-from tools.params_editor import flat
+from tools.params_editor import as_yaml, flat
 from tools.repository import DVC, environment, git
 from tools.start import run_tool
 
@@ -26,7 +26,7 @@ def overrides(recipe: str, seed: str) -> list[str]:
     if not seed.isdecimal():
         raise UserError(f"SEED must be a whole number from 0 (got {seed})")
     values = flat(yaml.safe_load(recipes[recipe].read_text())) | {"seed": seed}
-    return [f"{name}={str(value).lower() if isinstance(value, bool) else value}" for name, value in values.items()]
+    return [f"{name}={as_yaml(value)}" for name, value in values.items()]
 
 
 def main() -> None:

@@ -17,7 +17,7 @@ from cifar10.core.errors import UserError
 from cifar10.core.files import write_atomically
 from cifar10.core.params import Params
 from cifar10.core.params_file import parse_params
-from tools.params_editor import flat
+from tools.params_editor import as_yaml, flat
 from tools.repository import committed, git
 from tools.results import NUMBER, Results, load_yaml, resolve
 from tools.start import run_tool
@@ -67,11 +67,8 @@ def train_command(params: dict[str, Any]) -> str:
     for path in sorted(Path("recipes").glob("*.yaml")):
         if base | flat(load_yaml(path.read_bytes())) | {"seed": params["seed"]} == params:
             return f"make train RECIPE={path.stem} SEED={params['seed']}"
-    changes = [
-        f" --set-param {shlex.quote(f'{name}={str(a).lower() if isinstance(a, bool) else a}')}"
-        for name, a, _, _ in differences(params, base)
-    ]
-    return f".venv/bin/dvc exp run{''.join(changes)}" if changes else ".venv/bin/dvc repro"
+    changes = [f" --set-param {shlex.quote(f'{name}={as_yaml(a)}')}" for name, a, _, _ in differences(params, base)]
+    return f"dvc exp run{''.join(changes)}" if changes else "dvc repro"
 
 
 def meanings(schema: Any = Params, prefix: str = "") -> dict[str, str]:

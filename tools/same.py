@@ -27,27 +27,33 @@ VARIANTS: dict[str, dict[str, object]] = {
 
 # In one process, as importing torch takes longer than each training: the stages run as `python -m` runs them.
 RUN = """
-import pathlib, runpy, shutil, sys
+import runpy, shutil, sys
 stages = ["download", "compute_stats", "train", "evaluate", "export"]
 for variant in sys.argv[1:]:
     shutil.copy(f"{variant}.yaml", "params.yaml")
     for stage in stages:
-        if not pathlib.Path(f"stages/{stage}.py").exists():  # an older commit
-            continue
         runpy.run_module(f"stages.{stage}", run_name="__main__")
-    stages = ["train", "evaluate", "export"]
+    stages = ["train", "evaluate", "export"]  # the data is that of the first variant
     for folder in ("data", "models", "metrics", "plots"):
         shutil.copytree(folder, f"outputs/{variant}/{folder}")
 """
 
 
+def prepare(name: str, folder: Path) -> None:
+    """Write the parameters of the variants into a copy of the repository; UserError where it has others."""
+    for results in ("metrics", "plots"):  # as committed
+        shutil.rmtree(folder / results, ignore_errors=True)
+    try:
+        params = (folder / "tests/params.yaml").read_text()
+        for variant, changes in VARIANTS.items():
+            (folder / f"{variant}.yaml").write_text(edited(params, TINY | changes))
+    except (OSError, KeyError) as error:
+        reason = "is not there" if isinstance(error, OSError) else f"has no {error}"
+        raise UserError(f"{name} cannot be compared: its tests/params.yaml {reason}; name a later commit") from None
+
+
 def start(folder: Path) -> "subprocess.Popen[str]":
     """Run the variants in a copy of the repository."""
-    for name in ("metrics", "plots"):  # as committed
-        shutil.rmtree(folder / name, ignore_errors=True)
-    for variant, changes in VARIANTS.items():
-        params = (folder / "tests/params.yaml").read_text()
-        (folder / f"{variant}.yaml").write_text(edited(params, TINY | changes))
     with (folder / "log").open("w") as log:
         return subprocess.Popen([sys.executable, "-c", RUN, *VARIANTS], cwd=folder, stdout=log, stderr=log, text=True)
 
@@ -66,7 +72,10 @@ def main() -> None:
         before, after = Path(temporary, "before"), Path(temporary, "after")
         copy_commit(commit, before)
         copy_working_tree(after)
-        runs = {commit: (before, start(before)), "the working tree": (after, start(after))}
+        folders = {commit: before, "the working tree": after}
+        for name, folder in folders.items():
+            prepare(name, folder)
+        runs = {name: (folder, start(folder)) for name, folder in folders.items()}
         try:
             for name, (folder, run) in runs.items():
                 if run.wait():

@@ -20,9 +20,9 @@ from cifar10.core.files import write_atomically
 from tools.compare.comparable import distinct, one_kind
 from tools.compare.plot import draw
 from tools.compare.runs import BROKEN, find_runs
-from tools.compare.settings import Setting, as_yaml, difference, settings, varied
+from tools.compare.settings import Setting, difference, settings, varied
 from tools.compare.table import COMPARED, NUMBERS, label, table
-from tools.params_editor import flat
+from tools.params_editor import as_yaml, flat
 from tools.repository import committed
 from tools.results import load_yaml
 from tools.start import run_tool
@@ -38,9 +38,9 @@ def measure(found: Sequence[Setting]) -> str:
     raise UserError("not every run has a train_accuracy; name those that do: EXPERIMENTS='...'")
 
 
-def row(setting: Setting, base: Setting | None, committed: dict[str, Any]) -> dict[str, Any]:
+def row(setting: Setting, base: Setting | None, head: dict[str, Any]) -> dict[str, Any]:
     """A line of comparison.csv; accuracies are fractions."""
-    changed = [f"-S {name}={as_yaml(value)}" for name, value in setting.params.items() if committed.get(name) != value]
+    changed = [f"-S {name}={as_yaml(value)}" for name, value in setting.params.items() if head.get(name) != value]
     cells: dict[str, Any] = {"setting": setting.label, "base": int(setting.is_base), "set_params": " ".join(changed)}
     cells["experiments"] = " ".join(run.name for run in setting.runs)
     cells["seeds"] = " ".join(str(run.params["seed"]) for run in setting.runs)

@@ -39,7 +39,7 @@ class Run(NamedTuple):
 
 
 def find_runs(patterns: Sequence[str], dataset: Any) -> tuple[list[Run], list[str]]:
-    """The runs whose names match one of the patterns, without any those on `dataset`; and what to say about them.
+    """The runs whose names match one of the patterns, or those on `dataset` where there are none; and notes to print.
 
     UserError names each experiment that cannot be read.
     """

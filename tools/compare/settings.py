@@ -10,7 +10,7 @@ from ruamel.yaml.error import YAMLError
 
 from cifar10.core.errors import UserError
 from tools.compare.runs import Run
-from tools.params_editor import flat
+from tools.params_editor import as_yaml, flat
 from tools.results import load_yaml
 
 # No part of a setting: the machine's choices, of which metrics/run.json records what came of them. augment_with is part
@@ -84,7 +84,3 @@ def difference(one: Mapping[int, float], base: Mapping[int, float]) -> Differenc
     if len(one) > 1 and len(base) > 1:
         return Difference(apart, sqrt(variance(one.values()) / len(one) + variance(base.values()) / len(base)), of)
     return Difference(pairs[0], None, "1 pair") if pairs else Difference(apart, None, of)
-
-
-def as_yaml(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -91,7 +91,8 @@ def connect(address: str | None) -> None:
     try:
         ray.init(address=address or "local", **options)
     except (ConnectionError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
-        raise UserError(f"no Ray at {address}: {' '.join(str(error).split())}") from None
+        where = f"no Ray at {address}" if address else "Ray cannot be started here"
+        raise UserError(f"{where}: {' '.join(str(error).split())}") from None
 
 
 def watch(experiments: Sequence[Experiment], task: dict[str, Any]) -> int:

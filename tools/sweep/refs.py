@@ -3,6 +3,7 @@
 import configparser
 import subprocess
 from collections.abc import Collection, Sequence
+from pathlib import Path
 
 from cifar10.core.errors import UserError
 from tools.repository import DVC, committed, environment, git
@@ -10,18 +11,24 @@ from tools.repository import DVC, committed, environment, git
 RESULTS = ("params.yaml", "dvc.lock", "metrics/", "plots/", "release/")  # may differ from the commit
 
 
-def clean_commit() -> str:
-    """The commit that every experiment starts from; UserError where the code in the workspace is not that of it."""
-    status = git("status", "--porcelain", "--no-renames", "-z").split("\0")
-    changed = [entry[3:] for entry in status if entry and not entry[3:].startswith(RESULTS)]
+def clean_commit(table: Path | None = None) -> str:
+    """The commit that every experiment starts from; UserError where the code in the workspace is not that of it.
+
+    `table`, the file that names the settings, need not be committed.
+    """
+    status = git("status", "--porcelain", "--no-renames", "--untracked-files=all", "-z").split("\0")
+    differ = [entry[3:] for entry in status if entry and not entry[3:].startswith(RESULTS)]
+    changed = [path for path in differ if table is None or Path(path).resolve() != table.resolve()]
     if changed:
-        raise UserError(f"experiments run the committed code, but {', '.join(changed[:5])} changed; git commit first")
+        raise UserError(
+            f"experiments run the committed code, but {', '.join(changed[:5])} is new or changed; git commit first"
+        )
     return git("rev-parse", "HEAD")
 
 
 def published(commit: str) -> str:
     """The URL from which other machines clone the commit; UserError where they could not, or had no DVC remote."""
-    if not git("branch", "--remotes", "--contains", commit):
+    if not git("branch", "--remotes", "--contains", commit, "--list", "origin/*"):
         raise UserError(f"--address: other machines clone origin, which has no commit {commit[:7]}; git push first")
     config = configparser.ConfigParser()
     config.read_string(committed(commit, ".dvc/config").decode())

@@ -65,7 +65,7 @@ class Plateau(Strict):
     factor: Shrink
     """factor of each drop"""
     patience: Annotated[int, Field(ge=0, le=10_000)]
-    """epochs without improvement before a drop"""
+    """epochs without improvement that are allowed; the next one drops lr"""
 
 
 class Augmentation(Strict):
@@ -155,9 +155,11 @@ class Params(Strict):
                 f"batch_size: must be <= {images - self.validation_size}, the training images of {self.dataset} that "
                 f"validation_size leaves (got {self.batch_size})"
             )
-        else:
+        elif self.schedule == "onecycle":
             steps = self.epochs * math.ceil((images - self.validation_size) / self.batch_size)
-            if self.schedule == "onecycle" and self.onecycle.pct_start * steps <= 1:
+            if steps == 1:
+                faults.append("schedule: onecycle needs at least 2 steps; raise epochs or lower batch_size (got 1)")
+            elif self.onecycle.pct_start * steps <= 1:
                 faults.append(
                     f"onecycle.pct_start: must be > {1 / steps:g}, so that the warm-up of a run of {steps} steps has "
                     f"more than one (got {self.onecycle.pct_start})"

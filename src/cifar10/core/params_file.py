@@ -12,7 +12,10 @@ from cifar10.core.params import Params
 
 
 def parse_params(text: str | bytes, source: str = "params.yaml") -> Params:
-    """Parse YAML 1.2, as DVC does (1e-05 is a number, a key given twice an error); ParamsError lists every fault."""
+    """Parse YAML 1.2, as DVC does (1e-05 is a number, a key given twice an error); ParamsError lists every fault.
+
+    Combinations of values are checked where every value is allowed by itself.
+    """
     try:
         values = YAML(typ="safe", pure=True).load(text)
     # ValueError: an impossible date, or not UTF-8; RecursionError: a thousand brackets.

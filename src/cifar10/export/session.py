@@ -19,7 +19,7 @@ class ExportedModel(NamedTuple):
 
 
 def load_exported(model: Path | bytes) -> ExportedModel:
-    """The file `onnx_model` makes, or its bytes; ValueError where it is something else, OSError where it is not read.
+    """The file that `onnx_bytes` makes, or its content; ValueError where it is another, OSError where it is not read.
 
     One thread: measured at 2,700 images/s on one AVX2 core. Two threads that share busy cores wait for each other.
     """

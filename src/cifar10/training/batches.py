@@ -67,7 +67,7 @@ class Order(Sampler[Key]):
 
 
 class AugmentedBatches(Dataset[tuple[NDArray[np.uint8], NDArray[np.int64]]]):
-    """Batch (entropy, indices): uint8 images (B, 32, 32, 3) and int64 labels (B,).
+    """Batch (entropy, indices, mirrored): uint8 images (B, 32, 32, 3) and int64 labels (B,).
 
     Its draws derive from its key alone, so whichever worker makes it, and whenever, it is the same batch.
     """

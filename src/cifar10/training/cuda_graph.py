@@ -10,9 +10,9 @@ from torch import Tensor
 class Replayed:
     """Calls `function` as a CUDA graph: a step has hundreds of kernels, each shorter than its start from Python.
 
-    `function` must read and write the same tensors in every call. Its first calls run as usual, so that all of them
-    exist, and so do those with other shapes, as a smaller last batch has. The tensors returned are written again by the
-    next call. See https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs.
+    `function` must read and write the same tensors in every call. The first three calls run as usual, so that every
+    tensor exists before the capture. Calls with another shape, such as a smaller last batch, always run as usual. The
+    tensors returned are written again by the next call. See https://docs.pytorch.org/docs/stable/notes/cuda.html#cuda-graphs.
     """
 
     def __init__(self, function: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]) -> None:

@@ -64,22 +64,22 @@ def draw(a: Augmentation, count: int, entropy: Sequence[int]) -> Draws:
 
 
 class Fused:
-    """Map uint8 images (N, 32, 32, 3) to the same augmented ones as Composed, about ten times faster."""
+    """Map uint8 images (N, 32, 32, 3) to the same augmented ones as Composed, about eight times faster."""
 
     def __init__(self, a: Augmentation, mean: Sequence[float]) -> None:
         self.augmentation, self.fill = a, np.array(fill_value(mean), np.uint8)
+        # A shift is by whole pixels, so by itself it needs no interpolation: the same pixels, faster.
+        only_shifts = a.scale == 0 and a.rotate == 0
+        self.interpolation = cv2.INTER_NEAREST if only_shifts else cv2.INTER_LINEAR
 
     def __call__(self, images: NDArray[np.uint8], entropy: Sequence[int]) -> NDArray[np.uint8]:
         flips, moves, matrices, corners = draw(self.augmentation, len(images), entropy)
         result, size = images.copy(), self.augmentation.hole_size
-        # A shift is by whole pixels, so by itself it needs no interpolation: the same pixels, faster.
-        only_shifts = self.augmentation.scale == 0 and self.augmentation.rotate == 0
-        interpolation = cv2.INTER_NEAREST if only_shifts else cv2.INTER_LINEAR
         for i in np.flatnonzero(flips):
             cv2.flip(images[i], 1, result[i])
         for i in np.flatnonzero(moves):
             source = result[i].copy()
-            cv2.warpAffine(source, matrices[i], (SIDE, SIDE), result[i], interpolation, cv2.BORDER_REFLECT_101)
+            cv2.warpAffine(source, matrices[i], (SIDE, SIDE), result[i], self.interpolation, cv2.BORDER_REFLECT_101)
         for image, (row, column) in zip(result, corners.tolist(), strict=True):
             image[row : row + size, column : column + size] = self.fill
         return result

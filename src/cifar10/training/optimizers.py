@@ -18,19 +18,23 @@ def build_optimizers(model: nn.Module, params: Params) -> list[Optimizer]:
         # Not the depthwise ones, whose weights are no matrices, nor the last, the head, which no BatchNorm follows.
         by_muon = [m.weight for m in model.modules() if isinstance(m, nn.Conv2d) and m.groups == 1][:-1]
     rest = [p for p in model.parameters() if all(p is not weight for weight in by_muon)]
-    groups = [
-        {"params": [p for p in rest if p.ndim > 1], "weight_decay": params.weight_decay},
-        {"params": [p for p in rest if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    # On a GPU a tensor, which a CUDA graph reads in each step; a number would stay what it was at the capture.
     device = next(model.parameters()).device
-    lr = torch.tensor(params.lr, device=device) if device.type == "cuda" else params.lr
+    on_gpu = device.type == "cuda"
+
+    def rate(lr: float) -> float | Tensor:
+        """On a GPU a tensor, which a CUDA graph reads in each step; a number would stay what it was at the capture."""
+        return torch.tensor(lr, device=device) if on_gpu else lr
+
+    # Each group has a rate of its own: in a tensor of both, ReduceLROnPlateau would write its factor twice.
+    groups = [
+        {"params": [p for p in rest if p.ndim > 1], "weight_decay": params.weight_decay, "lr": rate(params.lr)},
+        {"params": [p for p in rest if p.ndim <= 1], "weight_decay": 0.0, "lr": rate(params.lr)},
+    ]
     # fused: one kernel for all weights; they are so small that a call for each would take longer than the arithmetic.
-    if params.optimizer == "adam":
-        return [torch.optim.Adam(groups, lr=lr, fused=True, capturable=device.type == "cuda")]
-    if params.optimizer == "adamw":
-        return [torch.optim.AdamW(groups, lr=lr, fused=True, capturable=device.type == "cuda")]
-    sgd = torch.optim.SGD(groups, lr=lr, momentum=params.momentum, nesterov=params.nesterov, fused=True)
+    if params.optimizer in ("adam", "adamw"):
+        form = torch.optim.Adam if params.optimizer == "adam" else torch.optim.AdamW
+        return [form(groups, lr=rate(params.lr), fused=True, capturable=on_gpu)]
+    sgd = torch.optim.SGD(groups, lr=rate(params.lr), momentum=params.momentum, nesterov=params.nesterov, fused=True)
     if not by_muon:
         return [sgd]
-    return [sgd, Muon(by_muon, lr * params.muon.lr_ratio, params.muon.momentum)]
+    return [sgd, Muon(by_muon, rate(params.lr * params.muon.lr_ratio), params.muon.momentum)]
