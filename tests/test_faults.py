@@ -4,12 +4,15 @@ import errno
 import os
 import re
 import resource
+import shutil
 import signal
 import stat
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -167,6 +170,22 @@ with hold(Path({str(tmp_path / "lock")!r}), "it"):
         first.kill()
     with hold(tmp_path / "lock", "a stage"):  # the dead hold nothing
         assert (tmp_path / "lock").read_text() == str(os.getpid())
+
+
+def test_a_lock_whose_folder_is_removed_meanwhile(tmp_path: Path) -> None:
+    """As by a training that finishes while another process waits for it."""
+    lock = tmp_path / "folder" / "lock"
+
+    def wait() -> str:
+        with hold(lock, "it"):
+            return lock.read_text()
+
+    with ThreadPoolExecutor() as pool:
+        with hold(lock, "it"):
+            waiting = pool.submit(wait)
+            time.sleep(0.3)  # until it waits; if it is later, it makes the folder itself
+            shutil.rmtree(lock.parent)
+        assert waiting.result() == str(os.getpid())
 
 
 def test_a_users_matplotlibrc_changes_no_picture() -> None:

@@ -21,8 +21,10 @@ def hold(lock: Path, what: str) -> Iterator[None]:
     """
     guard = FileLock(lock, timeout=PATIENCE)
     try:
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        guard.acquire()
+        try:
+            _acquire(guard)
+        except FileNotFoundError:  # the training that this one waited for has finished and removed its folder
+            _acquire(guard)
         lock.write_text(str(os.getpid()))
     except Timeout:
         holder = lock.read_text()
@@ -35,6 +37,11 @@ def hold(lock: Path, what: str) -> Iterator[None]:
         yield
     finally:
         guard.release()
+
+
+def _acquire(guard: FileLock) -> None:
+    Path(guard.lock_file).parent.mkdir(parents=True, exist_ok=True)
+    guard.acquire()
 
 
 def is_held(lock: Path) -> bool:
