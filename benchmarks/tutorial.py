@@ -43,7 +43,10 @@ class Tutorial:
 
     def __init__(self, images: int, a: Augmentation) -> None:
         command = (sys.executable, "-m", "benchmarks.tutorial", str(images), a.model_dump_json())
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        # A session of its own: Ctrl-C ends the benchmark, and the end of its input then ends this process.
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+        )
 
     def seconds(self, what: str) -> float:
         assert self.process.stdin is not None
