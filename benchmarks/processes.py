@@ -9,9 +9,11 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
+import yaml
+
 from cifar10.core.data import Split, Statistics
 from stages.support.formats import write_json, write_split
-from tools.params_editor import edited
+from tools.params_editor import edited, flat
 from tools.repository import DVC, copy_working_tree, environment
 
 STAGES = ("download", "compute_stats", "train", "evaluate", "export")
@@ -29,8 +31,10 @@ def run(*command: str, cwd: str = ".") -> float:
 
 
 def set_params(folder: str, **values: object) -> None:
+    """The default recipe with these values, whatever the workspace's params.yaml held."""
     path = Path(folder, "params.yaml")
-    path.write_text(edited(path.read_text(), values))
+    recipe = flat(yaml.safe_load(Path(folder, "recipes/default.yaml").read_text()))
+    path.write_text(edited(path.read_text(), recipe | values))
 
 
 def imports() -> Iterator[tuple[str, float, list[str]]]:
