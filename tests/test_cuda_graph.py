@@ -12,7 +12,7 @@ from cifar10.core.data import Split, Statistics
 from cifar10.core.params import Params
 from cifar10.inference.runtime import set_up
 from cifar10.network.model import Net
-from cifar10.training import loop
+from cifar10.training import learner
 from cifar10.training.cuda_graph import Replayed
 from cifar10.training.loop import Training, train
 from cifar10.training.muon import Muon
@@ -102,7 +102,7 @@ def test_a_graph_changes_no_bit(params: Params, monkeypatch: pytest.MonkeyPatch,
     buffer.seek(0)
     resumed.restore(torch.load(buffer, weights_only=True))
     train(resumed)
-    monkeypatch.setattr(loop, "Replayed", lambda function: function)
+    monkeypatch.setattr(learner, "Replayed", lambda function: function)
     eager = training()
     train(eager)
     for other in (resumed, eager):

@@ -79,7 +79,9 @@ def test_it_learns_and_logs(params: Params, split: Split, capsys: pytest.Capture
     assert history.epochs[-1]["train_loss"] < history.epochs[0]["train_loss"] / 2
     assert history.last()["validation_accuracy"] > 0.9
     assert [row[:2] for row in history.lr] == [(0, "SGD"), (0, "Muon"), (50, "SGD"), (50, "Muon")]  # of 60 steps
-    assert all(muon[2] == pytest.approx(0.07 * sgd[2]) for sgd, muon in (history.lr[:2], history.lr[2:]))
+    assert all(
+        muon[2] == pytest.approx(params.muon.lr_ratio * sgd[2]) for sgd, muon in (history.lr[:2], history.lr[2:])
+    )
     best = [row for row in history.curve("accuracy") if row[3]]
     assert [row[1] for row in best] == ["validation"]
     assert best[0][2] == max(row["validation_accuracy"] for row in history.epochs)

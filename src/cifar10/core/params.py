@@ -122,6 +122,8 @@ class Params(Strict):
     weight_decay: Annotated[float, Field(ge=0, le=1000)]
     """L2 penalty (adamw: decoupled), not on BatchNorm, nor on the weights that Muon trains"""
     muon: Muon
+    sam_rho: Annotated[float, Field(ge=0, lt=1)]
+    """sharpness-aware minimization: how far it moves each convolution's weights, fraction of their norm; 0 = off"""
     schedule: Literal["step", "onecycle", "plateau"]
     """step | onecycle | plateau (settings: the group of that name)"""
     step: Step

@@ -9,22 +9,21 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from tqdm import tqdm
 
 from cifar10.core.data import Split, Statistics
 from cifar10.core.errors import StoppedError, UserError
 from cifar10.core.params import Params
-from cifar10.inference.predict import Normalise, normalised, predict
+from cifar10.inference.predict import normalised, predict
 from cifar10.inference.runtime import Runtime
 from cifar10.inference.score import score
 from cifar10.network.model import Net
 from cifar10.training.averaging import WeightAverage
 from cifar10.training.batches import AVERAGE, DROPOUT, batch_loader
 from cifar10.training.checkpoints import Checkpoints
-from cifar10.training.cuda_graph import Replayed
 from cifar10.training.history import History
+from cifar10.training.learner import Learner
 from cifar10.training.optimizers import build_optimizers
 from cifar10.training.running_means import RunningMeans
 from cifar10.training.schedules import Schedule
@@ -40,9 +39,9 @@ class Training:
     """Trains `model` in place on `split`; holds the state of the training, and its `result`.
 
     A row of `history.epochs` holds the epoch, and loss and accuracy (0...1) of both splits. The training values are
-    means over the epoch's augmented images, each computed before the step that learns from it. The validation values
-    are computed by `result` after the epoch, on images that are not augmented; without a validation split they are
-    left out.
+    means over the epoch's augmented images, each computed in the step that learns from it, before the weights change.
+    The validation values are computed by `result` after the epoch, on images that are not augmented; without a
+    validation split they are left out.
     """
 
     def __init__(
@@ -52,10 +51,9 @@ class Training:
         self.params, self.runtime = params, runtime
         self.loader, self.order = batch_loader(split, statistics, params)
         runtime.place(model)
-        self.normalise = Normalise(statistics, runtime.device)
         self.optimizers = build_optimizers(model, params)
         self.schedule = Schedule(self.optimizers, params, len(self.order))
-        self.learn = Replayed(self._learn) if runtime.device.type == "cuda" else self._learn
+        self.learn = Learner(model, self.optimizers, statistics, runtime, params.sam_rho)
         self.average = WeightAverage(model, params.ema) if params.ema else None
         if params.ema:
             chosen = np.random.default_rng([params.seed, 0, AVERAGE]).permutation(len(split.labels))[:RECALIBRATION]
@@ -144,7 +142,7 @@ class Training:
         if done % 50 == 0:
             self.history.lr += [(done, optimizer, lr) for optimizer, lr in self.schedule.lr.items()]
         images, labels = (each.to(self.runtime.device, non_blocking=True) for each in (images, labels))
-        loss, logits = self.learn(images, labels)
+        loss, logits = self.learn(images, labels, self.step)
         self.means.add(loss, logits, labels)
         self.step += 1
         # On a GPU only every 50th step is checked, as reading waits for it; a sum that is not finite stays so.
@@ -153,17 +151,6 @@ class Training:
         self.schedule.after_step()
         if self.average:
             self.average.update(done + 1)
-
-    def _learn(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Change the weights by one batch; its loss and logits before that."""
-        with self.runtime.autocast():
-            logits = self.model(self.normalise(images))
-        loss = F.cross_entropy(logits.float(), labels)
-        self.model.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        for optimizer in self.optimizers:
-            optimizer.step()
-        return loss.detach(), logits.detach()
 
     def _require_finite(self, model: Net, *values: float) -> None:
         weights = (parameter.sum().item() for parameter in model.parameters())

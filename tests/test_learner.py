@@ -1,0 +1,79 @@
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from cifar10.core.data import Statistics
+from cifar10.inference.runtime import Runtime
+from cifar10.network.model import Net
+from cifar10.training.learner import Learner, moved_uphill
+
+MEAN, STD, LR, RHO = 0.5, 0.25, 0.1, 0.05
+Weights = dict[str, Tensor]
+
+
+def batch(images: int) -> tuple[Tensor, Tensor]:
+    generator = torch.Generator().manual_seed(0)
+    pictures = torch.randint(0, 256, (images, 32, 32, 3), generator=generator, dtype=torch.uint8)
+    return pictures, torch.randint(0, 10, (images,), generator=generator)
+
+
+def learner(sam_rho: float) -> Learner:
+    torch.manual_seed(0)
+    model = Net("lattice", 0.0).train()
+    optimizer = torch.optim.SGD(model.parameters(), LR)
+    statistics = Statistics([MEAN] * 3, [STD] * 3)
+    return Learner(model, [optimizer], statistics, Runtime(torch.device("cpu"), "fp32", 1), sam_rho)
+
+
+def weights(model: Net) -> Weights:
+    return {name: weight.detach().clone() for name, weight in model.named_parameters()}
+
+
+def gradients(at: Weights, images: Tensor, labels: Tensor) -> Weights:
+    """Of the mean cross-entropy, in a network of its own."""
+    x = (images.permute(0, 3, 1, 2).float() / 255 - MEAN) / STD
+    model = Net("lattice", 0.0).train()
+    model.load_state_dict(at, strict=False)
+    loss = F.cross_entropy(model(x), labels)
+    return dict(zip(at, torch.autograd.grad(loss, list(model.parameters())), strict=True))
+
+
+@pytest.mark.parametrize("images", [16, 9, 3])
+def test_a_step_of_sam_by_hand(images: int) -> None:
+    learn, (pictures, labels) = learner(RHO), batch(images)
+    before = weights(learn.model)
+    quarter = {16: 4, 9: 3, 3: 1}[images]  # rounded up, so never none
+    uphill = gradients(before, pictures[:quarter], labels[:quarter])
+    moved = {
+        name: weight + RHO * weight.norm() * uphill[name] / uphill[name].norm() if weight.ndim > 1 else weight
+        for name, weight in before.items()
+    }
+    found = gradients(moved, pictures, labels)
+    learn(pictures, labels, step=2)
+    for name, weight in learn.model.named_parameters():
+        torch.testing.assert_close(weight.detach(), before[name] - LR * found[name], rtol=1e-4, atol=1e-6)
+    plain = gradients(before, pictures, labels)
+    assert max(float((found[name] - plain[name]).norm() / plain[name].norm()) for name in found) > 0.01
+
+
+@pytest.mark.parametrize(("sam_rho", "step"), [(0.0, 2), (RHO, 1)])
+def test_the_other_steps_are_plain(sam_rho: float, step: int) -> None:
+    learn, (pictures, labels) = learner(sam_rho), batch(16)
+    before = weights(learn.model)
+    loss, logits = learn(pictures, labels, step)
+    found = gradients(before, pictures, labels)
+    for name, weight in learn.model.named_parameters():
+        torch.testing.assert_close(weight.detach(), before[name] - LR * found[name], rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(loss, F.cross_entropy(logits, labels))
+
+
+def test_moved_weights_are_what_they_were_bit_for_bit() -> None:
+    weight, flat = torch.randn(40, 30), torch.zeros(2, 2)
+    weight.grad, flat.grad = torch.randn(40, 30), torch.zeros(2, 2)  # a gradient of 0 moves nothing
+    before = weight.clone()
+    with moved_uphill([weight, flat], 0.3):
+        torch.testing.assert_close((weight - before).norm(), 0.3 * before.norm())
+        torch.testing.assert_close((weight - before) / (0.3 * before.norm()), weight.grad / weight.grad.norm())
+        assert not flat.any()
+    assert torch.equal(weight, before)
