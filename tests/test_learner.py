@@ -60,8 +60,10 @@ def test_a_step_of_sam_by_hand(images: int) -> None:
 @pytest.mark.parametrize(("sam_rho", "step"), [(0.0, 2), (RHO, 1)])
 def test_the_other_steps_are_plain(sam_rho: float, step: int) -> None:
     learn, (pictures, labels) = learner(sam_rho), batch(16)
-    before = weights(learn.model)
+    before, passes = weights(learn.model), list[int]()
+    learn.model.register_forward_pre_hook(lambda _, inputs: passes.append(len(inputs[0])))
     loss, logits = learn(pictures, labels, step)
+    assert passes == [16]
     found = gradients(before, pictures, labels)
     for name, weight in learn.model.named_parameters():
         torch.testing.assert_close(weight.detach(), before[name] - LR * found[name], rtol=1e-4, atol=1e-6)
