@@ -162,9 +162,7 @@ def test_figures(repository: Repository, capsys: pytest.CaptureFixture[str]) -> 
         scores = {"accuracy": test, "tta_accuracy": 0.9 + seed / 100, "calibration_error": 0.02}
         repository.experiment(f"a{seed}", accuracy, scores, {"seconds": seconds}, seed=seed)
     for seed, accuracy in ((0, 0.89), (1, 0.905), (2, 0.90)):
-        repository.experiment(
-            f"b{seed}", accuracy, EVALUATED, seed=seed, lr=0.05, muon={"lr_ratio": 1, "momentum": 0.95}
-        )
+        repository.experiment(f"b{seed}", accuracy, EVALUATED, seed=seed, lr=0.05, muon=BASE["muon"] | {"lr_ratio": 1})
     found = rows()
     assert list(found) == ["base", "lr 0.05, muon.lr_ratio 1"]  # the best first
     base, other = found.values()

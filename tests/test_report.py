@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from PIL import Image
 
 from cifar10.core.errors import UserError
@@ -107,9 +108,10 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     Path(".gitignore").write_text("report.html\n")
     digests = {path: hashlib.md5(text.encode()).hexdigest() for path, text in FILES.items()} | {"data": "abc.dir"}
     outs = "".join(f"    - path: {path}\n      md5: {md5}\n      size: 98765\n" for path, md5 in digests.items())
+    momentum = yaml.safe_load(PARAMS)["muon"]["momentum"]
     Path("dvc.lock").write_text(
-        "stages:\n  train:\n    params:\n      params.yaml:\n        lr: 0.2\n        muon:\n          momentum: 0.95\n"
-        f"    outs:\n{outs}"
+        "stages:\n  train:\n    params:\n      params.yaml:\n        lr: 0.2\n"
+        f"        muon:\n          momentum: {momentum}\n    outs:\n{outs}"
     )
     git("init", "-q")
     commit()
