@@ -2,7 +2,7 @@
 
 SAM moves the weights to where the loss is higher, takes the gradient there and moves them back. The optimizers use that
 gradient, so the weights settle where the loss is flat. Foret et al., https://arxiv.org/abs/2010.01412. Here a quarter
-of the batch says where to move, in every second step: an epoch takes an eighth longer, not twice as long.
+of the batch says where to move, in every second step: the network sees an eighth more images, not twice as many.
 """
 
 from collections.abc import Iterator, Sequence
