@@ -11,10 +11,8 @@ from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
-import yaml
-
 from benchmarks.hotspots import hotspots, matmul_flops
-from benchmarks.processes import imports, memory, pipeline
+from benchmarks.processes import imports, memory, pipeline, with_recipe
 from benchmarks.tutorial import STATISTICS, Tutorial, pictures, timed, tutorial_loader
 from cifar10.core.data import Split
 from cifar10.core.params import TRAINING_IMAGES, Params
@@ -26,7 +24,6 @@ from cifar10.training.batches import batch_loader
 from cifar10.training.complexity import multiply_adds
 from cifar10.training.history import History
 from cifar10.training.loop import Training, train
-from tools.params_editor import edited, flat
 from tools.start import run_tool
 
 ROUNDS = 5
@@ -48,14 +45,8 @@ def compare(name: str, images: int, ours: Callable[[], float], tutorial: Callabl
     return Comparison(fast, median(ratios))
 
 
-def with_recipe(name: str) -> Params:
-    """A recipe, with device, precision, threads and workers as in the workspace's params.yaml."""
-    recipe = yaml.safe_load(Path(f"recipes/{name}.yaml").read_text())
-    return parse_params(edited(Path("params.yaml").read_text(), flat(recipe)))
-
-
 def main() -> None:
-    params = with_recipe("default")
+    params = parse_params(with_recipe("default"))
     runtime = set_up(params)
     machine = runtime.describe()
     print(f"{machine['device']}, {machine['instruction_set']}, {runtime.threads} threads, {runtime.precision}\n")
@@ -82,7 +73,7 @@ def main() -> None:
     loader, _ = batch_loader(split, STATISTICS, here)
     by_image = here.model_copy(update={"augment_with": "albumentations"})
     specification, _ = batch_loader(split, STATISTICS, by_image)
-    fast, reference = with_recipe("fast"), with_recipe("reference")
+    fast, reference = (parse_params(with_recipe(name)) for name in ("fast", "reference"))
     without_sam = params.model_copy(update={"sam_rho": 0.0})
     plain = without_sam.model_copy(update={"optimizer": "sgd", "ema": 0.0})
     slow_loader = tutorial_loader(split, STATISTICS, reference.augmentation)

@@ -30,11 +30,15 @@ def run(*command: str, cwd: str = ".") -> float:
     return time.perf_counter() - started
 
 
+def with_recipe(name: str, folder: str = ".", **values: object) -> str:
+    """The params.yaml of `folder` with a recipe and these values; device, precision, threads and workers stay."""
+    recipe = flat(yaml.safe_load(Path(folder, f"recipes/{name}.yaml").read_text()))
+    return edited(Path(folder, "params.yaml").read_text(), recipe | values)
+
+
 def set_params(folder: str, **values: object) -> None:
     """The default recipe with these values, whatever the workspace's params.yaml held."""
-    path = Path(folder, "params.yaml")
-    recipe = flat(yaml.safe_load(Path(folder, "recipes/default.yaml").read_text()))
-    path.write_text(edited(path.read_text(), recipe | values))
+    Path(folder, "params.yaml").write_text(with_recipe("default", folder, **values))
 
 
 def imports() -> Iterator[tuple[str, float, list[str]]]:

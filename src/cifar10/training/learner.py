@@ -5,8 +5,9 @@ gradient, so the weights settle where the loss is flat. Foret et al., https://ar
 of the batch says where to move, in every second step: the network sees an eighth more images, not twice as many.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +19,8 @@ from cifar10.inference.predict import Normalise
 from cifar10.inference.runtime import Runtime
 from cifar10.network.model import Net
 from cifar10.training.cuda_graph import Replayed
+
+Learn = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]  # from images and labels to loss and logits
 
 SAM_EVERY = 2  # steps
 SAM_SHARE = 4  # the first 1/SAM_SHARE of the batch's images say where to move
@@ -31,34 +34,32 @@ class Learner:
     ) -> None:
         self.model, self.optimizers, self.runtime, self.sam_rho = model, optimizers, runtime, sam_rho
         self.normalise = Normalise(statistics, runtime.device)
-        steps = (Replayed(step) if runtime.device.type == "cuda" else step for step in (self._plain, self._sam))
-        self.plain, self.sam = steps
+        # BatchNorm's weights stay: they are few, and a share of their norm means something else.
+        self.movable: list[Tensor] = [weight for weight in model.parameters() if weight.ndim > 1]
+        steps = (partial(self._step, gradients) for gradients in (self._gradients, self._sam_gradients))
+        self.plain, self.sam = (Replayed(step) if runtime.device.type == "cuda" else step for step in steps)
 
     def __call__(self, images: Tensor, labels: Tensor, step: int) -> tuple[Tensor, Tensor]:
         """Learn from one batch, `step` of its epoch; its loss and logits, by the weights before or moved by SAM."""
         learn = self.sam if self.sam_rho and step % SAM_EVERY == 0 else self.plain
         return learn(images, labels)
 
-    def _plain(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        result = self._gradients(images, labels)
+    def _step(self, gradients: Learn, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        result = gradients(self.normalise(images), labels)
         for optimizer in self.optimizers:
             optimizer.step()
         return result
 
-    def _sam(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    def _sam_gradients(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         few = slice(-(-len(images) // SAM_SHARE))
         self._gradients(images[few], labels[few])
-        # BatchNorm's weights stay: they are few, and a share of their norm means something else.
-        with moved_uphill([weight for weight in self.model.parameters() if weight.ndim > 1], self.sam_rho):
-            result = self._gradients(images, labels)
-        for optimizer in self.optimizers:
-            optimizer.step()
-        return result
+        with moved_uphill(self.movable, self.sam_rho):
+            return self._gradients(images, labels)
 
     def _gradients(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Compute the gradients of a batch; its loss and logits."""
+        """Compute the gradients of a batch of normalised images; its loss and logits."""
         with self.runtime.autocast():
-            logits = self.model(self.normalise(images))
+            logits = self.model(images)
         loss = F.cross_entropy(logits.float(), labels)
         self.model.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
