@@ -56,9 +56,11 @@ echo "setup: installing into .venv (5 GB; TORCH=cpu takes far less)"
 # Trust the system's certificates, a company's own for example; SSL_CERT_FILE still comes first.
 export UV_SYSTEM_CERTS="${UV_SYSTEM_CERTS:-1}"
 awk '/^[a-z]/ {keep = /^uv==/} keep' requirements-dev.lock > .venv/uv.lock
+# The bytecode is written now, as pip does: where PYTHONDONTWRITEBYTECODE is set, as in many containers, each start of a
+# stage would compile PyTorch again, for seconds.
 # shellcheck disable=SC2086 # two words are wanted
 if ! { $bin/python -m pip install -q --require-hashes -r .venv/uv.lock &&
-    $bin/uv pip sync --python $bin/python $options .venv/all.lock; }; then
+    $bin/uv pip sync --compile-bytecode --python $bin/python $options .venv/all.lock; }; then
     [ "$TORCH" != cpu ] || fail "TORCH=cpu could not be installed (see above): it needs uv and PyTorch's own \
 package index; try again, or: make setup TORCH=gpu"
     echo "setup: uv failed (see above); pip installs the packages instead, which is slower" >&2

@@ -31,8 +31,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The tests that take longest first, so that neither process waits for the other's at the end."""
-    slow = ("test_kills", "test_pipeline", "test_verify", "test_experiments", "test_workspace", "trains")
-    items.sort(key=lambda item: not any(name in item.nodeid for name in slow))
+    slow = ("killed", "experiment", "test_verify", "test_workspace", "trains", "test_pipeline", "test_docs")
+    items.sort(key=lambda item: next((i for i, name in enumerate(slow) if name in item.nodeid), len(slow)))
 
 
 @pytest.fixture(scope="session", autouse=True)

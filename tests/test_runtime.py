@@ -13,7 +13,7 @@ from cifar10.inference.runtime import set_up
 @pytest.fixture(autouse=True)
 def _as_before() -> Iterator[None]:
     yield
-    torch.use_deterministic_algorithms(False)
+    torch.set_deterministic_debug_mode("default")
 
 
 def test_auto_is_resolved(params: Params) -> None:

@@ -56,7 +56,8 @@ def set_up(params: Params) -> Runtime:
     if params.threads != "auto":
         torch.set_num_threads(params.threads)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic only with this
-    torch.use_deterministic_algorithms(True)
+    # The same as use_deterministic_algorithms(True), which would import PyTorch's compiler for a second.
+    torch.set_deterministic_debug_mode("error")
     # By default the line above also fills every new tensor with NaN, which costs a pass over its memory.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     _keep_freed_memory()
