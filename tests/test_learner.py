@@ -21,9 +21,10 @@ def batch(images: int) -> tuple[Tensor, Tensor]:
 def learner(sam_rho: float) -> Learner:
     torch.manual_seed(0)
     model = Net("lattice", 0.0).train()
-    optimizer = torch.optim.SGD(model.parameters(), LR)
+    first, *others = model.parameters()
+    optimizers = [torch.optim.SGD([first], LR), torch.optim.SGD(others, LR)]
     statistics = Statistics([MEAN] * 3, [STD] * 3)
-    return Learner(model, [optimizer], statistics, Runtime(torch.device("cpu"), "fp32", 1), sam_rho)
+    return Learner(model, optimizers, statistics, Runtime(torch.device("cpu"), "fp32", 1), sam_rho)
 
 
 def weights(model: Net) -> Weights:
