@@ -193,7 +193,7 @@ def test_a_damaged_cache_is_noticed_and_repaired_as_the_message_says(clone: Clon
     assert clone.outputs() == before
     shutil.rmtree(clone.path / "data")
     clone.run("dvc", "checkout", "data")
-    assert clone.outputs() == before  # the cache is well again, too
+    assert clone.outputs() == before  # the cache is repaired, too
 
 
 def test_when_dvc_dies_its_stage_saves_and_ends_and_the_next_dvc_resumes(clone: Clone) -> None:

@@ -39,7 +39,8 @@ class Training:
     """Trains `model` in place on `split`; holds the state of the training, and its `result`.
 
     A row of `history.epochs` holds the epoch, and loss and accuracy (0...1) of both splits. The training values are
-    means over the epoch's augmented images, each computed in the step that learns from it, before the weights change.
+    means over the epoch's augmented images, each computed in the step that learns from it, by the weights before it or,
+    in a step with SAM, by those that SAM has moved.
     The validation values are computed by `result` after the epoch, on images that are not augmented; without a
     validation split they are left out.
     """
