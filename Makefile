@@ -2,8 +2,14 @@
 .PHONY: help setup setup-cluster demo train sweep lint test same verify kills release audit bench compare report lock
 
 BIN := .venv/bin
-# The stages run as `python -m stages...`: that is the python of .venv.
+# The stages run as `python -I stages ...`: that is the python of .venv.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
+# What a hook, a notebook or a shell exports for others stays outside.
+unexport _ $(shell python3 -I src/cifar10/core/environment.py 2>/dev/null)
+# An argument is what was typed: make NAME=value. A shell may export such a name for something else.
+ARGUMENTS := PYTHON TORCH CLUSTER RECIPE SEED GRID FILE ADDRESS COMMIT EXPERIMENTS BASE COMPARE
+$(foreach name,$(ARGUMENTS),$(if $(filter environment,$(origin $(name))),\
+	$(info note: $(name) is in the environment, where make does not read it; type: make ... $(name)=...)$(eval $(name) :=)))
 # `make lock` and `make audit` trust the system's certificates as setup.sh does.
 export UV_SYSTEM_CERTS ?= 1
 
@@ -12,8 +18,8 @@ help: ## list these targets
 
 # What .venv holds: the build of PyTorch, gpu (runs on CPUs as well) or cpu, and whether Ray. Later calls keep both.
 INSTALLED := $(subst -, ,$(notdir $(firstword $(wildcard .venv/installed-*))))
-TORCH ?= $(or $(word 2,$(INSTALLED)),gpu)
-CLUSTER ?= $(word 3,$(INSTALLED))
+TORCH := $(or $(word 2,$(INSTALLED)),gpu)
+CLUSTER := $(word 3,$(INSTALLED))
 STAMP := .venv/installed-$(TORCH)$(if $(CLUSTER),-cluster)
 LOCKS := requirements.lock requirements-dev.lock $(if $(CLUSTER),requirements-cluster.lock)
 
@@ -54,9 +60,8 @@ lint: setup ## ruff and mypy
 test: lint ## lint, types and the test suite
 	@$(BIN)/python -m pytest
 
-COMMIT ?= HEAD
 same: setup ## whether the working tree writes the same bytes as COMMIT (HEAD): digits, five variants, about a minute
-	@$(BIN)/python -m tools.same "$(COMMIT)"
+	@$(BIN)/python -m tools.same "$(or $(COMMIT),HEAD)"
 
 kills: setup ## kill dvc and its stages at 200 moments, compare every byte; about an hour
 	@$(BIN)/python -m pytest -n 0 tests/test_kills.py --kills 200

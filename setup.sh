@@ -13,16 +13,18 @@ fail() {
 }
 
 # A candidate counts if it really starts (a pyenv shim may not) and is supported.
-supported() { "$1" -c 'import sys; sys.exit(not (3, 11, 4) <= sys.version_info < (3, 14))' 2>/dev/null; }
+supported() { "$1" -I -c 'import sys; sys.exit(not (3, 11, 4) <= sys.version_info < (3, 14))' 2>/dev/null; }
 for python in ${PYTHON:-python3 python3.13 python3.12 python3.11 python}; do
     if supported "$python"; then break; fi
     python=
 done
 [ -n "$python" ] || fail "needs Python 3.11 (from 3.11.4), 3.12 or 3.13, found ${PYTHON:-$(python3 --version 2>&1 || true)}; \
 install one, or name it: make setup PYTHON=/path/to/python3.12"
+# shellcheck disable=SC2046 # one word for each variable
+unset _ $("$python" -I src/cifar10/core/environment.py) # a hook's GIT_DIR, PIP_USER, PYTHONPATH ...
 
 needed=$([ "$TORCH" = cpu ] && echo 3 || echo 8)
-free=$(df -Pk . | awk 'NR == 2 {print int($4 / 1048576)}')
+free=$("$python" -I -c 'import shutil; print(shutil.disk_usage(".").free >> 30)')
 # Only for the first set-up: an interrupted one may already have used that space.
 [ -d .venv ] || [ "$free" -ge "$needed" ] || fail "needs $needed GB of free disk space, but only $free GB are free; \
 delete something, or install the small build: make setup TORCH=cpu"
@@ -32,6 +34,14 @@ export PIP_DISABLE_PIP_VERSION_CHECK=1
 supported $bin/python || rm -rf .venv
 [ -x $bin/pip ] || "$python" -m venv --clear .venv ||
     fail "$python cannot make a virtual environment; on Debian or Ubuntu: apt install python3-venv"
+
+# Of pip's configuration only where packages come from counts: `user = true`, for example, is for other installations.
+origin='(global|install)\.((extra-)?index-url|find-links|no-index|trusted-host|(client-)?cert|proxy|cache-dir|timeout)'
+while IFS='=' read -r name value; do
+    name=PIP_$(tr a-z- A-Z_ <<< "${name#*.}")
+    [ -n "${!name:-}" ] || export "$name=$(sed "s/^'//; s/'$//; s/\\\\n/ /g" <<< "$value")"
+done < <($bin/python -m pip config list | grep -E "^$origin=")
+export PIP_CONFIG_FILE=/dev/null
 
 # The installer writes INSTALLER last. A package without it is incomplete, but would count as installed.
 site=$($bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')

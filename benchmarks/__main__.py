@@ -54,7 +54,7 @@ def main() -> None:
 
     def training(images: Split, params: Params, epochs: int = 1) -> History:
         model = Net(params.execution, params.dropout)
-        with Path(devnull).open("w") as null, redirect_stdout(null):
+        with Path(devnull).open("w", encoding="utf-8") as null, redirect_stdout(null):
             changed = params.model_copy(update={"epochs": epochs})
             run = Training(model, images, nothing, STATISTICS, changed, runtime)
             train(run)

@@ -14,7 +14,7 @@ import yaml
 from cifar10.core.data import Split, Statistics
 from stages.support.formats import write_json, write_split
 from tools.params_editor import edited, flat
-from tools.repository import DVC, copy_working_tree, environment
+from tools.repository import DVC, copy_working_tree
 
 STAGES = ("download", "compute_stats", "train", "evaluate", "export")
 HEAVY = ("torch", "torchvision", "albumentations", "sklearn", "matplotlib")
@@ -24,21 +24,19 @@ PRINT_STATUS = "print(open('/proc/self/status').read())"
 def run(*command: str, cwd: str = ".") -> float:
     """Seconds that `command` took."""
     started = time.perf_counter()
-    subprocess.run(
-        command, cwd=cwd, env=environment(), check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    subprocess.run(command, cwd=cwd, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     return time.perf_counter() - started
 
 
 def with_recipe(name: str, folder: str = ".", **values: object) -> str:
     """The params.yaml of `folder` with a recipe and these values; device, precision, threads and workers stay."""
-    recipe = flat(yaml.safe_load(Path(folder, f"recipes/{name}.yaml").read_text()))
-    return edited(Path(folder, "params.yaml").read_text(), recipe | values)
+    recipe = flat(yaml.safe_load(Path(folder, f"recipes/{name}.yaml").read_text(encoding="utf-8")))
+    return edited(Path(folder, "params.yaml").read_text(encoding="utf-8"), recipe | values)
 
 
 def set_params(folder: str, **values: object) -> None:
     """The default recipe with these values, whatever the workspace's params.yaml held."""
-    Path(folder, "params.yaml").write_text(with_recipe("default", folder, **values))
+    Path(folder, "params.yaml").write_text(with_recipe("default", folder, **values), encoding="utf-8")
 
 
 def imports() -> Iterator[tuple[str, float, list[str]]]:
@@ -47,7 +45,7 @@ def imports() -> Iterator[tuple[str, float, list[str]]]:
     for stage in STAGES:
         seconds = median(run(sys.executable, "-c", f"import stages.{stage}") for _ in range(5)) - bare
         code = f"import sys, stages.{stage}; print(*(name for name in {HEAVY} if name in sys.modules))"
-        loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
+        loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, encoding="utf-8").stdout
         yield stage, seconds, loaded.split()
 
 
@@ -59,7 +57,7 @@ def pipeline() -> Iterator[tuple[str, float]]:
         for stage in STAGES:
             yield f"dvc repro -s {stage}", run(DVC, "repro", "-s", stage, cwd=folder)
         yield "dvc repro, nothing to do", median(run(DVC, "repro", cwd=folder) for _ in range(5))
-        Path(folder, "dvc.yaml").write_text("stages: {}\n")
+        Path(folder, "dvc.yaml").write_text("stages: {}\n", encoding="utf-8")
         yield "dvc repro without any stage", median(run(DVC, "repro", cwd=folder) for _ in range(5))
 
 
@@ -76,6 +74,6 @@ def memory(train: Split, test: Split, statistics: Statistics) -> Iterator[tuple[
             # Not getrusage: its peak of a child begins with the size of this process.
             code = f"import runpy; runpy.run_module('stages.{stage}', run_name='__main__'); {PRINT_STATUS}"
             output = subprocess.run(
-                [sys.executable, "-c", code], cwd=folder, check=True, capture_output=True, text=True
+                [sys.executable, "-c", code], cwd=folder, check=True, capture_output=True, encoding="utf-8"
             )
             yield stage, int(re.findall(r"VmHWM:\s+(\d+) kB", output.stdout)[-1]) / 1024

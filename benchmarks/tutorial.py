@@ -45,7 +45,7 @@ class Tutorial:
         command = (sys.executable, "-m", "benchmarks.tutorial", str(images), a.model_dump_json())
         # A session of its own: Ctrl-C ends the benchmark, and the end of its input then ends this process.
         self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8", start_new_session=True
         )
 
     def seconds(self, what: str) -> float:

@@ -1,10 +1,5 @@
 """data/train → metrics/dataset.json: mean and std per channel, images per class."""
 
-if __name__ == "__main__":  # before the imports below, which take seconds
-    from stages.support.stop import end_with_dvc
-
-    end_with_dvc()
-
 import numpy as np
 
 from cifar10.channel_statistics import channel_statistics

@@ -1,10 +1,5 @@
 """params.dataset → data/: the training and test split as arrays, and the class names."""
 
-if __name__ == "__main__":  # before the imports below, which take seconds
-    from stages.support.stop import end_with_dvc
-
-    end_with_dvc()
-
 import os
 from pathlib import Path
 

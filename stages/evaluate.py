@@ -1,10 +1,5 @@
 """models/ and data/test → metrics/test.json, the predictions, scores per class and mistakes in plots/."""
 
-if __name__ == "__main__":  # before the imports below, which take seconds
-    from stages.support.stop import end_with_dvc
-
-    end_with_dvc()
-
 from pathlib import Path
 
 import numpy as np

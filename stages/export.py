@@ -1,10 +1,5 @@
 """models/model.safetensors → models/model.onnx; data/test → metrics/export.json, whether both compute the same."""
 
-if __name__ == "__main__":  # before the imports below, which take seconds
-    from stages.support.stop import end_with_dvc
-
-    end_with_dvc()
-
 from pathlib import Path
 
 from cifar10.core.files import write_atomically

@@ -1,10 +1,5 @@
 """data/train and metrics/dataset.json → models/, metrics/train.json, metrics/run.json, curves and sheets in plots/."""
 
-if __name__ == "__main__":  # before the imports below, which take seconds
-    from stages.support.stop import end_with_dvc
-
-    end_with_dvc()
-
 import os
 import sys
 from collections.abc import Callable
@@ -81,6 +76,14 @@ def run(training: Training, checkpoints: Checkpoints, after_epoch: Callable[[], 
         lower = training.params.lr / 10
         raise UserError(
             f"train: {error}; no network was written; try a lower one: dvc exp run --set-param lr={lower:g}"
+        ) from None
+    except RuntimeError as error:  # PyTorch has no class for it
+        if "DataLoader worker" not in str(error):
+            raise
+        raise UserError(
+            f"train: a process that makes batches has died, often for want of memory: {str(error).splitlines()[0]} The "
+            f"training is saved in {checkpoints.folder} up to its last epoch; resume it without such processes: "
+            "dvc exp run --set-param workers=0"
         ) from None
     except StoppedError as error:
         raise StoppedError(f"train: {error}; run the same command again to resume", error.exit_code) from None

@@ -14,6 +14,13 @@ from tools.params_editor import edited
 ROOT = Path(__file__).parent.parent
 PARAMS = (ROOT / "tests/params.yaml").read_text()
 TINY = {"dataset": "digits", "validation_size": 1000, "batch_size": 32, "epochs": 2}
+# As in a notebook, or in a shell with another project's settings.
+HOSTILE = {
+    "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+    "PYTHONPATH": "/another/project",
+    "PYTHONSAFEPATH": "1",
+    "LC_ALL": "en_US.ISO-8859-1",
+}
 RESULTS = ("dvc.lock", "metrics", "plots", "params.yaml", ".dvc/config")  # what a user's own runs and choices change
 
 
@@ -68,13 +75,13 @@ class Clone:
         assert process.returncode == code, output
         return output
 
-    def start(self, *command: str) -> "subprocess.Popen[str]":
+    def start(self, *command: str, **variables: str) -> "subprocess.Popen[str]":
         """The command in a session of its own, its output and errors in one pipe."""
         return subprocess.Popen(
             command,
             cwd=self.path,
-            env=self.environment(),
-            text=True,
+            env=self.environment() | variables,
+            encoding="utf-8",
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,
@@ -113,9 +120,9 @@ class Clone:
     def ran(self, output: str) -> list[str]:
         return re.findall(r"Running stage '(\w+)'", output)
 
-    def repro(self) -> tuple[str, dict[str, float]]:
+    def repro(self, **variables: str) -> tuple[str, dict[str, float]]:
         """Output of a `dvc repro` that must succeed, and the seconds of each stage that ran."""
-        process, seconds, output, stage, started = self.start("dvc", "repro"), {}, "", "", 0.0
+        process, seconds, output, stage, started = self.start("dvc", "repro", **variables), {}, "", "", 0.0
         assert process.stdout is not None
         for line in process.stdout:
             output += line

@@ -15,11 +15,9 @@ from filelock import FileLock
 from cifar10.core.params import Params
 from cifar10.core.params_file import parse_params
 from stages.support.stop import stop_signals
-from tests.clone import PARAMS, Clone
+from tests.clone import HOSTILE, PARAMS, Clone
 
 torch.set_num_threads(1)
-for name in [name for name in os.environ if name.startswith("GIT_")]:  # of a hook or a rebase that runs the tests
-    del os.environ[name]
 for number in (signal.SIGINT, signal.SIGHUP):  # nohup and a shell's & have them ignored, which every process inherits
     if signal.getsignal(number) is signal.SIG_IGN:
         signal.signal(number, lambda *_: None)
@@ -53,7 +51,9 @@ def reproduced(shared: Path) -> Clone:
     with FileLock(shared / "reproduced.lock"):
         if not clone.path.exists():
             making = Clone.make(shared / "making")
-            output, _ = making.repro()
+            (shared / "hostile").mkdir(exist_ok=True)
+            (shared / "hostile/numpy.py").write_text("raise SystemExit('not our numpy')\n")
+            output, _ = making.repro(**HOSTILE | {"PYTHONPATH": str(shared / "hostile")})
             assert making.ran(output) == ["download", "compute_stats", "train", "evaluate", "export"]
             making.commit("repro")
             making.path.rename(clone.path)

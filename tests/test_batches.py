@@ -30,7 +30,7 @@ def epochs(
     result = []
     for epoch in range(2):
         order.epoch = epoch
-        result.append([(images.clone(), labels.clone()) for images, labels in loader])
+        result.append([(torch.from_numpy(images), torch.from_numpy(labels)) for images, labels in loader])
     return result
 
 

@@ -63,7 +63,7 @@ NOT_RUN = {
 
 
 def blocks(page: Path, language: str) -> list[str]:
-    return re.findall(rf"(?ms)^ *```{language}\n(.*?)^ *```$", page.read_text())
+    return re.findall(rf"(?ms)^ *```{language}\n(.*?)^ *```$", page.read_text(encoding="utf-8"))
 
 
 COMMANDS = [line for page in PAGES for block in blocks(page, "sh") for line in block.splitlines()]
@@ -96,7 +96,7 @@ def exists(path: Path) -> bool:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_and_paths_exist(page: Path) -> None:
-    text = page.read_text()
+    text = page.read_text(encoding="utf-8")
     links = [link for link in re.findall(r"\]\(([^)#]+)\)", text) if not link.startswith("http")]
     assert [link for link in links if not exists(page.parent / link)] == []
     folders = "src|stages|tools|tests|benchmarks|recipes|docs|plots"

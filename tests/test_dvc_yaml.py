@@ -18,7 +18,7 @@ def imported(file: Path, found: set[Path]) -> set[Path]:
     if file in found or not file.exists():
         return found
     found.add(file)
-    for node in ast.walk(ast.parse(file.read_text())):
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
         if isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{file}: a relative import, which this test does not follow"
@@ -35,14 +35,15 @@ def imported(file: Path, found: set[Path]) -> set[Path]:
 
 
 def modules(stage: str) -> set[Path]:
-    return imported(ROOT / f"stages/{stage}.py", imported(ROOT / "stages/__init__.py", set()))
+    found = imported(ROOT / "stages/__init__.py", imported(ROOT / "stages/__main__.py", set()))
+    return imported(ROOT / f"stages/{stage}.py", found)
 
 
 def used_params(file: Path) -> set[str]:
     """Attributes read from whatever is called `params`; model_dump() reads them all but evaluate's."""
     names = {
         node.attr
-        for node in ast.walk(ast.parse(file.read_text()))
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "params"
     }
     return (names | set(Params.model_fields) - EVALUATION if "model_dump" in names else names) - {
@@ -55,7 +56,7 @@ def read_files(file: Path) -> set[str]:
     """Literal first arguments of read_...() and load_model()."""
     return {
         str(node.args[0].value)
-        for node in ast.walk(ast.parse(file.read_text()))
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
         if isinstance(node, ast.Call)
         and isinstance(node.func, ast.Name)
         and node.func.id.startswith(("read_", "load_model"))

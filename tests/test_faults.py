@@ -61,7 +61,7 @@ def folder() -> Iterator[Path]:
     """A folder with params.yaml, which every user can reach; pytest's own are for one alone."""
     with tempfile.TemporaryDirectory() as name:
         Path(name).chmod(0o755)
-        Path(name, "params.yaml").write_text(PARAMS)
+        Path(name, "params.yaml").write_text(PARAMS, encoding="utf-8")
         yield Path(name)
 
 
@@ -216,15 +216,15 @@ def test_a_lost_terminal_asks_to_stop_except_under_nohup() -> None:
 def test_signals_are_noted_until_ctrl_c_comes_again() -> None:
     before = signal.getsignal(signal.SIGINT)
     with noted_signals() as stop:
-        assert stop() == 0
+        assert stop.number == 0
         for _ in range(3):
             signal.raise_signal(signal.SIGTERM)
-            assert stop() == signal.SIGTERM
+            assert stop.number == signal.SIGTERM
         with pytest.raises(SystemExit) as end:
             signal.raise_signal(signal.SIGINT)
         assert end.value.code == 130
     for number in (signal.SIGINT, signal.SIGHUP):
         with noted_signals() as stop:
             signal.raise_signal(number)
-            assert stop() == number
+            assert stop.number == number
     assert signal.getsignal(signal.SIGINT) is before

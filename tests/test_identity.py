@@ -17,7 +17,7 @@ MACHINE = {"device": "cpu", "threads": 1}
 
 
 def identity(**changes: object) -> dict[str, Any]:
-    params: Params = parse_params(changed(Path("params.yaml").read_text(), **changes))
+    params: Params = parse_params(changed(Path("params.yaml").read_text(encoding="utf-8"), **changes))
     return training_identity(params, MACHINE, declared_files("train"))
 
 
@@ -40,7 +40,7 @@ def _in_the_clone(clone: Clone, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_what_train_depends_on_changes_it(path: str) -> None:
     before = identity()
     assert path in before["files"]
-    Path(path).write_text(Path(path).read_text() + "\n")
+    Path(path).write_text(Path(path).read_text(encoding="utf-8") + "\n", encoding="utf-8")
     after = identity()
     assert digest(after) != digest(before)
     assert {name for name in before["files"] if before["files"][name] != after["files"][name]} == {path}
@@ -56,7 +56,7 @@ def test_what_train_does_not_depend_on_does_not_change_it() -> None:
         "README.md",
     ):
         assert Path(path).exists()
-        Path(path).write_text("another")
+        Path(path).write_text("another", encoding="utf-8")
     assert digest(identity(tta="none", workers=3)) == before
 
 
@@ -66,7 +66,7 @@ def test_parameters_of_the_training_change_it(changes: dict[str, object]) -> Non
 
 
 def test_the_machine_changes_it() -> None:
-    params = parse_params(Path("params.yaml").read_text())
+    params = parse_params(Path("params.yaml").read_text(encoding="utf-8"))
     assert digest(training_identity(params, MACHINE | {"threads": 2}, declared_files("train"))) != digest(identity())
 
 

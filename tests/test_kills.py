@@ -16,11 +16,13 @@ from multiprocessing import get_context
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from signal import SIG_DFL, SIGHUP, SIGINT, SIGKILL, SIGTERM, Signals, signal
+from threading import RLock
 
 import numpy as np
 import psutil
 import pytest
 import torch._dynamo  # noqa: F401 # the first optimizer imports it, for 4 seconds, in each fork
+from tqdm import tqdm
 
 from stages.support.start import run_stage
 from tests.clone import Clone, changed
@@ -43,12 +45,13 @@ def forked(clone: Clone, stage: str, terminal: tuple[int, int] | None = None) ->
 
     def work() -> None:
         os.setsid()
+        tqdm.set_lock(RLock())  # the one inherited is shared: killed with it, this process would stop all later ones
         os.chdir(clone.path)
         if terminal:
             os.close(terminal[0])  # the test's end
             fcntl.ioctl(terminal[1], termios.TIOCSCTTY, 0)  # the session's terminal: when it goes, SIGHUP comes
         target = terminal[1] if terminal else clone.path.parent / "log"
-        sys.stdout = sys.stderr = open(target, "a", buffering=1)  # noqa: PTH123, SIM115 # a descriptor; until the end
+        sys.stdout = sys.stderr = open(target, "a", encoding="utf-8", buffering=1)  # noqa: PTH123, SIM115 # a descriptor; until the end
         run_stage(STAGES[stage])
 
     process = get_context("fork").Process(target=work)
@@ -139,7 +142,7 @@ def kill(clone: Clone, stage: str, delay: float, who: str, how: Signals) -> tupl
     with suppress(psutil.NoSuchProcess):
         dvc = psutil.Process(process.pid)
         stages = dvc.children(recursive=True)
-        hit = next((word for child in stages for word in child.cmdline() if word.startswith("stages.")), hit)
+        hit = next((child.cmdline()[-1] for child in stages if "stages" in child.cmdline()), hit)
         for each in {"dvc": [dvc], "stage": stages, "both": [dvc, *stages]}[who]:
             each.send_signal(how)
     # Ends when the stage, which writes to the same pipe, has ended too: it does not run on without DVC.

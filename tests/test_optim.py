@@ -242,6 +242,18 @@ def test_onecycle(params: Params) -> None:
     assert used[-1] == pytest.approx(0.0004)
 
 
+@pytest.mark.parametrize(
+    ("steps", "expected"), [(1, [0.04]), (2, [0.04, 0.4]), (3, [0.04, 0.4, 0.0004]), (16, [0.04, 0.4])]
+)
+def test_a_run_too_short_for_the_rise_rises_in_one_step(params: Params, steps: int, expected: list[float]) -> None:
+    settings = {"pct_start": 0.06, "div_factor": 10.0, "final_div_factor": 100.0}
+    params = with_values(params, schedule="onecycle", lr=0.4, epochs=1, onecycle=settings)
+    used = run_schedule(params, steps, [1.0])
+    assert len(used) == steps
+    assert used[:3][: len(expected)] == pytest.approx(expected)
+    assert max(used[1:], default=0.04) == pytest.approx(used[min(1, steps - 1)])
+
+
 def test_lr_reaches_the_optimizer_unchanged_and_scales_muon(params: Params) -> None:
     model = Net("lattice", 0.0)
     with_muon = with_values(params, optimizer="muon", lr=0.0123, muon={"lr_ratio": 0.5, "momentum": 0.9})

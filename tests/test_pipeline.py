@@ -46,7 +46,7 @@ def test_workers_change_no_byte_so_no_stage_runs_again(clone: Clone) -> None:
 def test_a_stage_writes_what_dvc_yaml_declares(clone: Clone, monkeypatch: pytest.MonkeyPatch, stage: str) -> None:
     monkeypatch.chdir(clone.path)
     monkeypatch.delenv("DATA_MIRROR", raising=False)
-    declared = yaml.safe_load(Path("dvc.yaml").read_text())["stages"][stage]
+    declared = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"][stage]
     entries = [*declared.get("outs", []), *declared.get("metrics", []), *declared.get("plots", [])]
     outs = {next(iter(entry)) if isinstance(entry, dict) else entry for entry in entries}
     for path in map(Path, outs):

@@ -48,12 +48,15 @@ def test_the_default_is_the_committed_params_yaml() -> None:
 def test_a_recipe_trains_as_it_is_whatever_the_workspace_holds(clone: Clone, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(clone.path)
     tiny = {"epochs": 1, "validation_size": 1000, "batch_size": 32, "ema": 0.5}
-    recipe = yaml.safe_load(Path("recipes/digits.yaml").read_text()) | tiny
-    Path("recipes/tiny.yaml").write_text(yaml.safe_dump(recipe))
-    Path("params.yaml").write_text(changed(Path("params.yaml").read_text(), lr=0.1, nesterov=False, tta="flip+shift"))
+    recipe = yaml.safe_load(Path("recipes/digits.yaml").read_text(encoding="utf-8")) | tiny
+    Path("recipes/tiny.yaml").write_text(yaml.safe_dump(recipe), encoding="utf-8")
+    Path("params.yaml").write_text(
+        changed(Path("params.yaml").read_text(encoding="utf-8"), lr=0.1, nesterov=False, tta="flip+shift"),
+        encoding="utf-8",
+    )
     output = clone.run("python", "-m", "tools.recipe", "tiny", "--seed", "3")
     assert clone.ran(output) == ["train", "evaluate", "export"]
-    found = flat(parse_params(Path("params.yaml").read_text()).model_dump())
+    found = flat(parse_params(Path("params.yaml").read_text(encoding="utf-8")).model_dump())
     assert {key: found[key] for key in flat(recipe)} == flat(recipe) | {"seed": 3}
     assert "[tiny-s3]" in clone.run("dvc", "exp", "list").split()
 

@@ -37,7 +37,7 @@ def _repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A repository with committed parameters, and the network and the lock that belong to them."""
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
     monkeypatch.chdir(tmp_path)
-    Path("params.yaml").write_text(PARAMS)
+    Path("params.yaml").write_text(PARAMS, encoding="utf-8")
     identity = ("-c", "user.name=test", "-c", "user.email=test@example.invalid")
     for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "first"]):
         subprocess.check_call(["git", *identity, *command])
@@ -47,11 +47,11 @@ def _repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def write_lock(lr: str = "0.2", content: bytes = b"network") -> None:
-    Path("dvc.lock").write_text(LOCK.format(lr=lr, md5=hashlib.md5(content).hexdigest()))
+    Path("dvc.lock").write_text(LOCK.format(lr=lr, md5=hashlib.md5(content).hexdigest()), encoding="utf-8")
 
 
 def test_the_network_is_copied(capsys: pytest.CaptureFixture[str]) -> None:
-    Path("params.yaml").write_text("of the workspace, which does not matter")
+    Path("params.yaml").write_text("of the workspace, which does not matter", encoding="utf-8")
     main()
     assert RELEASE.read_bytes() == b"network"
     assert capsys.readouterr().out.startswith("release: release/cifar10.onnx is models/model.onnx, 7 bytes")
@@ -73,7 +73,7 @@ def test_other_parameters_are_refused() -> None:
 
 def test_the_network_of_other_data_is_refused() -> None:
     """Who has committed the demo must not release a classifier of digits."""
-    Path("params.yaml").write_text(changed(PARAMS, dataset="digits", validation_size=200))
+    Path("params.yaml").write_text(changed(PARAMS, dataset="digits", validation_size=200), encoding="utf-8")
     identity = ("-c", "user.name=test", "-c", "user.email=test@example.invalid")
     subprocess.check_call(["git", *identity, "commit", "-qam", "digits"])
     said = "release/cifar10.onnx: holds cifar10, but the committed params.yaml has dataset: digits"
@@ -92,5 +92,5 @@ def test_a_missing_network_is_named() -> None:
 
 @pytest.mark.parametrize("lock", ["", "stages: {}", "stages: {export: {outs: []}}", "[", "stages:"])
 def test_a_lock_without_it_is_named(lock: str) -> None:
-    Path("dvc.lock").write_text(lock)
+    Path("dvc.lock").write_text(lock, encoding="utf-8")
     assert refusal() == "dvc.lock: has no models/model.onnx; make it: dvc repro"

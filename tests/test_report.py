@@ -100,18 +100,19 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for folder in ("metrics", "plots", "recipes"):
         Path(folder).mkdir()
     for path, text in FILES.items():
-        Path(path).write_text(text)
+        Path(path).write_text(text, encoding="utf-8")
     for i, name in enumerate(("samples", "network", "mistakes", "examples")):
         Image.new("RGB", (40 + i, 30)).save(f"plots/{name}.png")
-    Path("params.yaml").write_text(PARAMS)
-    Path("recipes/slow.yaml").write_text("lr: 0.01\n")
-    Path(".gitignore").write_text("report.html\n")
+    Path("params.yaml").write_text(PARAMS, encoding="utf-8")
+    Path("recipes/slow.yaml").write_text("lr: 0.01\n", encoding="utf-8")
+    Path(".gitignore").write_text("report.html\n", encoding="utf-8")
     digests = {path: hashlib.md5(text.encode()).hexdigest() for path, text in FILES.items()} | {"data": "abc.dir"}
     outs = "".join(f"    - path: {path}\n      md5: {md5}\n      size: 98765\n" for path, md5 in digests.items())
     momentum = yaml.safe_load(PARAMS)["muon"]["momentum"]
     Path("dvc.lock").write_text(
         "stages:\n  train:\n    params:\n      params.yaml:\n        lr: 0.2\n"
-        f"        muon:\n          momentum: {momentum}\n    outs:\n{outs}"
+        f"        muon:\n          momentum: {momentum}\n    outs:\n{outs}",
+        encoding="utf-8",
     )
     git("init", "-q")
     commit()
@@ -121,7 +122,7 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def report(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> str:
     monkeypatch.setattr(sys, "argv", ["report", *arguments])
     main()
-    return Path("report.html").read_text()
+    return Path("report.html").read_text(encoding="utf-8")
 
 
 def fails(*arguments: str, code: int = 1) -> list[str]:
@@ -146,7 +147,7 @@ def test_every_number_is_there_and_the_same_files_give_the_same_bytes(monkeypatc
     for row in PLOTS["per_class"].splitlines()[1:]:
         for number in row.split(",")[1:]:
             assert f">{number}<" in page
-    lock = Path("dvc.lock").read_text()
+    lock = Path("dvc.lock").read_text(encoding="utf-8")
     assert all(md5 in page for md5 in re.findall(r"md5: (\S+)", lock))
     assert git("rev-parse", "HEAD") in page
     assert report(monkeypatch) == page
@@ -183,17 +184,17 @@ def test_what_is_not_committed_is_named_and_the_command_brings_the_parameters(mo
     assert "The workspace is exactly this commit" in seen
     assert "make setup . .venv/bin/activate dvc repro make report" in seen
     assert "do not belong" not in seen
-    Path("params.yaml").write_text(PARAMS.replace("lr: 0.2", "lr: 0.3"))
+    Path("params.yaml").write_text(PARAMS.replace("lr: 0.2", "lr: 0.3"), encoding="utf-8")
     seen = text(report(monkeypatch))
     assert "Not in this commit: params.yaml." in seen
     assert "activate dvc exp run --set-param lr=0.3 make report" in seen
     assert "params.yaml has changed since the results were made: lr was 0.2, is 0.3." in seen
-    Path("params.yaml").write_text(PARAMS.replace("lr: 0.2", "lr: 0.01"))
+    Path("params.yaml").write_text(PARAMS.replace("lr: 0.2", "lr: 0.01"), encoding="utf-8")
     assert "make train RECIPE=slow SEED=0" in text(report(monkeypatch))
 
 
 def test_a_file_that_dvc_lock_does_not_know_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    Path("metrics/test.json").write_text(json.dumps(METRICS["test"] | {"accuracy": 0.99}))
+    Path("metrics/test.json").write_text(json.dumps(METRICS["test"] | {"accuracy": 0.99}), encoding="utf-8")
     assert "Not the file that dvc.lock records: metrics/test.json." in text(report(monkeypatch))
 
 
@@ -213,8 +214,8 @@ def test_compare_with_a_commit_and_an_experiment(monkeypatch: pytest.MonkeyPatch
 
 def commit_of_other_results() -> str:
     """Commit other results, then bring the first ones back."""
-    Path("metrics/test.json").write_text(json.dumps(METRICS["test"] | {"accuracy": 0.5}))
-    Path("params.yaml").write_text(PARAMS.replace("lr: 0.2", "lr: 0.1"))
+    Path("metrics/test.json").write_text(json.dumps(METRICS["test"] | {"accuracy": 0.5}), encoding="utf-8")
+    Path("params.yaml").write_text(PARAMS.replace("lr: 0.2", "lr: 0.1"), encoding="utf-8")
     Image.new("RGB", (99, 30)).save("plots/samples.png")
     other = commit()
     git("checkout", "-q", "HEAD^", "--", ".")
@@ -250,7 +251,7 @@ def test_a_missing_or_broken_file_is_one_line(
 ) -> None:
     Path(path).unlink()
     if content is not None:
-        Path(path).write_text(content)
+        Path(path).write_text(content, encoding="utf-8")
     with pytest.raises(UserError) as error:
         report(monkeypatch)
     message = str(error.value)
@@ -272,13 +273,13 @@ def test_errors_end_with_one_line_and_leave_the_page(monkeypatch: pytest.MonkeyP
     page = report(monkeypatch)
     said = "error: report: nonsense is neither a commit nor an experiment; dvc exp show lists these"
     assert fails("--compare", "nonsense") == [said]
-    Path("params.yaml").write_text("lr: -1\nepochs: 0\n")
+    Path("params.yaml").write_text("lr: -1\nepochs: 0\n", encoding="utf-8")
     lines = fails(code=2)
     assert "error: report: params.yaml: lr: must be > 0 (got -1)" in lines
     assert all(line.startswith("error: report: params.yaml: ") for line in lines)
     Path("params.yaml").unlink()
     assert fails() == ["error: report: params.yaml: No such file or directory; git restore params.yaml"]
-    assert Path("report.html").read_text() == page
+    assert Path("report.html").read_text(encoding="utf-8") == page
 
 
 def test_a_commit_without_the_files_and_a_name_of_two_experiments(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -295,7 +296,7 @@ def test_a_commit_without_the_files_and_a_name_of_two_experiments(monkeypatch: p
 
 def test_one_epoch_without_validation(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("loss", "accuracy"):
-        Path(f"plots/{name}.csv").write_text(f"epoch,split,{name},best\n1,train,1.5,0\n")
+        Path(f"plots/{name}.csv").write_text(f"epoch,split,{name},best\n1,train,1.5,0\n", encoding="utf-8")
     assert "nan" not in report(monkeypatch)
 
 

@@ -1,12 +1,19 @@
+import os
 import platform
 import resource
-from collections.abc import Iterator
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from threading import Barrier
 
 import pytest
 import torch
 
 from cifar10.core.errors import ParamsError
 from cifar10.core.params import Params
+from cifar10.inference.cores import Crowd, Turn
 from cifar10.inference.runtime import set_up
 
 
@@ -63,3 +70,95 @@ def test_freed_memory_is_kept(params: Params) -> None:
         faults.append(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
     # 64 MB are 16,384 pages. What else lies on the heap makes some of them new for a few rounds, not for good.
     assert min(faults) < 2_000, faults
+
+
+def test_auto_is_not_more_threads_than_a_container_may_use(params: Params, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PyTorch counts the machine's cores; joblib knows of a quota (cgroups) and of an affinity."""
+    before = torch.get_num_threads()
+    monkeypatch.setattr("cifar10.inference.cores.cpu_count", lambda **_: 2)
+    try:
+        torch.set_num_threads(3)
+        assert set_up(params.model_copy(update={"threads": "auto"})).threads == torch.get_num_threads() == 2
+        assert set_up(params.model_copy(update={"threads": 3})).threads == torch.get_num_threads() == 3
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.fixture
+def turn(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], Turn]:
+    """Turns on three cores that nobody else knows of."""
+    monkeypatch.setattr("cifar10.inference.cores.QUEUE", f"\0test {os.getpid()} next")
+
+    def make(threads: int) -> Turn:
+        made = Turn(threads)
+        made.names = [f"\0test {os.getpid()} core {core}" for core in range(3)]
+        made.threads = threads
+        return made
+
+    return make
+
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has these names")
+
+
+@linux
+def test_two_trainings_take_turns_on_the_cores(turn: Callable[[int], Turn]) -> None:
+    steps, barrier = list[str](), Barrier(2)
+
+    def train(name: str) -> None:
+        mine = turn(2)
+        barrier.wait()
+        for _ in range(20):
+            with mine:
+                steps.append(f"{name} begins")
+                time.sleep(0.003)
+                steps.append(f"{name} ends")
+
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(train, "ab"))
+    assert len(steps) == 80
+    assert all(a[0] == b[0] for a, b in zip(steps[::2], steps[1::2], strict=True))  # never both at once
+    order = "".join(step[0] for step in steps[::2])
+    assert "aaaa" not in order[:30]  # nobody is overtaken again and again
+    assert "bbbb" not in order[:30]
+
+
+@linux
+def test_who_fits_beside_does_not_wait_and_no_turn_is_waited_for_without_end(
+    turn: Callable[[int], Turn], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cifar10.inference.cores.PATIENCE", 0.2)
+    first, beside, third = turn(2), turn(1), turn(1)
+    with first, beside:
+        assert len(beside.held) == 1
+        for patience in (0.2, 0.0):  # whoever has the cores may have been stopped: later steps do not wait at all
+            assert third.patience == patience
+            with third:
+                assert third.held == []
+        assert third.patience == 0.0
+    with third:
+        assert len(third.held) == 1
+
+
+def test_a_crowd_is_named_once(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    clock, waited = [100.0], [5.0]
+    monkeypatch.setattr("time.monotonic", lambda: clock[0])
+    monkeypatch.setattr(Crowd, "_waited", lambda _: waited[0])
+    crowd = Crowd()
+
+    def after(seconds: float, more: float) -> str:
+        clock[0] += seconds
+        waited[0] += more
+        crowd.warn()
+        return capsys.readouterr().err
+
+    assert after(9, 8) == ""  # not yet ten seconds
+    assert after(1, -8) == ""  # of which it waited for none
+    assert after(10, 2) == ""
+    assert "threads: 1" in after(10, 3)
+    assert after(100, 90) == ""
+
+
+@pytest.mark.skipif(not Path("/proc/thread-self/schedstat").exists(), reason="this system does not count")
+def test_the_kernel_counts_the_wait_for_a_core() -> None:
+    assert Crowd._waited() > 0

@@ -16,21 +16,27 @@ UV = Path(sys.executable).with_name("uv")
 
 pytestmark = pytest.mark.skipif(not UV.exists(), reason="set-up could not install uv")
 
-# Records its calls and lists what is installed; PIP_FAILS names the lock that it cannot install.
+# Records its calls and lists what is installed; FAIL_PIP names the lock that it cannot install.
 PIP = """
 import importlib.metadata, os, sys
+if sys.argv[1:] == ["config", "list"]:
+    print("global.index-url='https://a.example'\\nglobal.user='true'\\ninstall.require-hashes='true'")
+    print("install.extra-index-url='https://b.example/?c=d\\\\nhttps://e.example'")
+    sys.exit()
+with open("pip.env", "w") as log:
+    print(*(f"{name}={os.environ[name]}" for name in sorted(os.environ) if name[:4] == "PIP_"), sep="\\n", file=log)
 with open("pip.log", "a") as log:
     print(*sys.argv[1:], file=log)
 if sys.argv[1] == "list":
     for found in importlib.metadata.distributions():
         print(f"{found.name}=={found.version}")
-sys.exit(os.environ.get("PIP_FAILS") in sys.argv)
+sys.exit(os.environ.get("FAIL_PIP") in sys.argv)
 """
 
-# The real uv without a network. UV_FAILS holds a command that is run instead.
+# The real uv without a network. FAIL_UV holds a command that is run instead.
 FAKE_UV = f"""#!/bin/sh
 echo "UV_SYSTEM_CERTS=$UV_SYSTEM_CERTS" "$@" >> uv.log
-if [ -n "$UV_FAILS" ]; then eval "$UV_FAILS"; exit 2; fi
+if [ -n "$FAIL_UV" ]; then eval "$FAIL_UV"; exit 2; fi
 exec {shlex.quote(str(UV))} --offline --cache-dir cache "$@" --no-index --find-links index
 """
 
@@ -57,7 +63,8 @@ class Project:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        for name in ("setup.sh", "Makefile"):
+        for name in ("setup.sh", "Makefile", "src/cifar10/core/environment.py"):
+            (path / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, path / name)
         index = path / "index"
         index.mkdir()
@@ -182,7 +189,7 @@ def test_what_the_locks_no_longer_name_goes(project: Project) -> None:
 def test_a_wrong_hash_is_refused(project: Project, build: str) -> None:
     project.lock["ruamel_yaml"] = f"ruamel-yaml==0.19 --hash=sha256:{'0' * 64}\n"
     project.write_lock()
-    result = project.setup(f"TORCH={build}", "PIP_FAILS=.venv/pip.lock", code=1)
+    result = project.setup(f"TORCH={build}", "FAIL_PIP=.venv/pip.lock", code=1)
     assert "Hash mismatch for `ruamel-yaml==0.19`" in result.stderr
     assert project.installed == ["pip-23.2"]
 
@@ -196,7 +203,7 @@ def test_a_package_installed_by_half_is_installed_again(project: Project) -> Non
     assert (project.site / "numpy.py").exists()
 
 
-@pytest.mark.parametrize("fault", ["UV_FAILS=exit 2", "PIP_FAILS=.venv/uv.lock"])
+@pytest.mark.parametrize("fault", ["FAIL_UV=exit 2", "FAIL_PIP=.venv/uv.lock"])
 def test_pip_takes_over_where_uv_fails(project: Project, fault: str) -> None:
     project.setup("TORCH=cpu")
     project.lock["stray"] = wheel(project.path / "index", "Stray_Package", "1.0")
@@ -219,23 +226,52 @@ def test_pip_takes_over_where_uv_fails(project: Project, fault: str) -> None:
 
 
 def test_the_cpu_build_needs_uv(project: Project) -> None:
-    result = project.setup("TORCH=cpu", "UV_FAILS=exit 2", code=1)
+    result = project.setup("TORCH=cpu", "FAIL_UV=exit 2", code=1)
     assert "setup: TORCH=cpu could not be installed" in result.stderr
     assert len(project.log("pip")) == 1
 
 
 def test_the_disk_needs_room_only_once(project: Project) -> None:
     """An interrupted set-up has filled part of the disk, and must be resumed all the same."""
-    project.program("bin/df", "#!/bin/sh\necho header\necho / 0 0 4999999\n")
-    project.setup()
+    real = shlex.quote(sys.executable)
+    project.program("bin/full", f'#!/bin/sh\ncase "$*" in *disk_usage*) echo 4;; *) exec {real} "$@";; esac\n')
+    project.setup("PYTHON=full")
     shutil.rmtree(project.path / ".venv")
-    result = project.setup(code=1)
+    result = project.setup("PYTHON=full", code=1)
     assert "needs 8 GB of free disk space, but only 4 GB are free" in result.stderr
+
+
+def test_of_the_users_settings_only_where_packages_come_from_counts(project: Project) -> None:
+    """Not `user = true`, nor PIP_REQUIRE_HASHES, nor a hook's GIT_DIR, which would be configured."""
+    hook = project.path / "of a hook"
+    project.run("git", "init", "-q", "--bare", str(hook))
+    before = (hook / "config").read_text()
+    project.setup(
+        "PIP_USER=1", "PIP_REQUIRE_HASHES=1", "PIP_CERT=c.pem", "PYTHONPATH=/x", "UV_TARGET=x", f"GIT_DIR={hook}"
+    )
+    assert project.installed == GPU
+    assert (project.path / "pip.env").read_text().splitlines() == [
+        "PIP_CERT=c.pem",
+        "PIP_CONFIG_FILE=/dev/null",
+        "PIP_DISABLE_PIP_VERSION_CHECK=1",
+        "PIP_EXTRA_INDEX_URL=https://b.example/?c=d https://e.example",
+        "PIP_INDEX_URL=https://a.example",
+    ]
+    assert (hook / "config").read_text() == before
+
+
+def test_an_argument_of_make_is_what_was_typed(project: Project) -> None:
+    """COMMIT and the like are exported by continuous integration and others, for something else."""
+    result = project.run("env", "COMMIT=theirs", "CLUSTER=1", "make", "-n", "same")
+    assert 'tools.same "HEAD"' in result.stdout
+    assert "requirements-cluster.lock" not in result.stdout
+    assert "note: COMMIT is in the environment, where make does not read it" in result.stdout
+    assert 'tools.same "mine"' in project.run("env", "COMMIT=theirs", "make", "-n", "same", "COMMIT=mine").stdout
 
 
 def test_ctrl_c_ends_the_set_up(project: Project) -> None:
     """A program that handles Ctrl-C itself returns an ordinary error; pip must not take over."""
-    project.setup("UV_FAILS=trap '' INT; kill -INT 0; exit 2", code=130)
+    project.setup("FAIL_UV=trap '' INT; kill -INT 0; exit 2", code=130)
     assert len(project.log("pip")) == 1
 
 
@@ -251,7 +287,7 @@ def test_make_runs_set_up_once_and_remembers_the_build(project: Project) -> None
     assert "installing" not in project.run("make", "setup").stdout
     assert project.installed == CPU
     # A failed change of build may have begun to replace packages: the next call sets up again.
-    project.run("env", "UV_FAILS=exit 2", "PIP_FAILS=.venv/pip.lock", "make", "setup", "TORCH=gpu", code=2)
+    project.run("env", "FAIL_UV=exit 2", "FAIL_PIP=.venv/pip.lock", "make", "setup", "TORCH=gpu", code=2)
     project.run("make", "setup")
     assert project.installed == GPU
     assert [path.name for path in project.path.glob(".venv/installed-*")] == ["installed-gpu"]

@@ -1,17 +1,29 @@
+import os
+import re
+from collections.abc import Iterator
+from copy import deepcopy
+from errno import ENOSPC
 from itertools import count
+from multiprocessing import active_children
 from pathlib import Path
 from signal import SIGHUP, SIGTERM
+from threading import Event, Timer
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 import torch
+from torch.utils.data import DataLoader
 
 from cifar10.core.data import Split, Statistics
 from cifar10.core.errors import StoppedError, UserError
 from cifar10.core.params import Params
+from cifar10.core.stop import Stop
 from cifar10.inference.runtime import Runtime
 from cifar10.network.model import Net
+from cifar10.training.averaging import WeightAverage
+from cifar10.training.batches import Batch
 from cifar10.training.checkpoints import Checkpoints
 from cifar10.training.history import History
 from cifar10.training.loop import Training, train
@@ -59,12 +71,24 @@ def test_dropout_draws_again_at_every_step(params: Params, split: Split, monkeyp
     assert len(set(seeds)) == len(seeds) == 6
 
 
+def stopped_in(number: int, signal: int, training: Training, checkpoints: Checkpoints) -> None:
+    """Train; the signal comes in the step of this number, counted from the first of the training."""
+    stop, learn = Stop(), training.learn
+
+    def learn_and_note(images: torch.Tensor, labels: torch.Tensor, step: int) -> tuple[torch.Tensor, torch.Tensor]:
+        if step + 1 == number:
+            stop.note(signal)
+        return learn(images, labels, step)
+
+    training.learn = learn_and_note  # type: ignore[assignment]
+    train(training, checkpoints, stop)
+
+
 def test_what_cannot_be_printed_to_a_lost_terminal_is_not(
     params: Params, split: Split, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    asked = iter([0] * 3)  # after each of three steps; then, at the end of the epoch, the signal is there
     with pytest.raises(StoppedError, match="stopped by SIGHUP after epoch 1, step 0 of the next"):
-        train(started(params, split), Checkpoints(tmp_path, "key"), lambda: next(asked, SIGHUP))
+        stopped_in(3, SIGHUP, started(params, split), Checkpoints(tmp_path, "key"))
     assert capsys.readouterr().out == ""
 
 
@@ -143,6 +167,86 @@ def test_averaged_weights_by_hand(params: Params, split: Split, monkeypatch: pyt
     torch.testing.assert_close(found.running_var, activations.var((0, 2, 3)), rtol=1e-4, atol=1e-4)
 
 
+def test_recalibration_weighs_images_equally_and_drops_nothing_out(split: Split) -> None:
+    """A batch of one image counts a ninth of one of nine; dropout is off, as where the network is used."""
+    average = WeightAverage(Net("lattice", dropout=0.5), 0.9)
+    images = torch.from_numpy(split.images[:10]).permute(0, 3, 1, 2).float() / 255
+    average.recalibrate([images[:9], images[9:]])
+    first = average.network.get_submodule("features.conv1")
+    torch.testing.assert_close(first.bn.running_mean, first.conv(images).mean((0, 2, 3)))  # type: ignore[operator, union-attr]
+    average.recalibrate([images])
+    assert not average.network.training
+    expected = deepcopy(average.network)
+    for module in expected.modules():
+        module.train(isinstance(module, torch.nn.BatchNorm2d))
+    inputs = expected.features[:2](images)  # normalised by the batch's own statistics
+    second = average.network.get_submodule("features.conv3")
+    torch.testing.assert_close(second.bn.running_mean, second.conv(inputs).mean((0, 2, 3)))  # type: ignore[operator, union-attr]
+
+
+def test_the_steps_of_sam_alternate_across_epochs(params: Params, split: Split) -> None:
+    training = started(params, split, epochs=3)
+    assert len(training.order) % 2 == 1
+    training.learn = Mock(side_effect=training.learn)
+    train(training)
+    assert [call.args[2] for call in training.learn.call_args_list] == list(range(3 * len(training.order)))
+
+
+def test_a_signal_ends_the_wait_for_a_batch(params: Params, split: Split, tmp_path: Path) -> None:
+    """Whatever the loader does: here it never delivers the third batch."""
+    training = started(params, split)
+    batches = list(training.loader)
+
+    def two_and_no_more() -> Iterator[Batch]:
+        yield from batches[:2]
+        Timer(0.2, os.kill, [os.getpid(), SIGTERM]).start()
+        Event().wait()
+
+    training.loader = two_and_no_more()  # type: ignore[assignment]
+    with pytest.raises(StoppedError, match="train: stopped by SIGTERM after epoch 0, step 2 of the next, and saved"):
+        run(training, Checkpoints(tmp_path, "key"))
+    state = Checkpoints(tmp_path, "key").load()
+    assert state
+    assert state["progress"]["step"] == 2
+
+
+def test_a_signal_before_the_first_step_is_no_fault(params: Params, split: Split, tmp_path: Path) -> None:
+    stop = Stop()
+    stop.note(SIGTERM)
+    with pytest.raises(StoppedError, match="after epoch 0, step 0 of the next"):
+        train(started(params, split), Checkpoints(tmp_path, "key"), stop)
+
+
+def test_a_worker_that_is_killed_is_named_in_one_line(params: Params, split: Split, tmp_path: Path) -> None:
+    """As the system does where memory is short."""
+    training = started(params, split, workers=1)
+    learn = training.learn
+
+    def kill(images: torch.Tensor, labels: torch.Tensor, step: int) -> tuple[torch.Tensor, torch.Tensor]:
+        for worker in active_children():
+            worker.kill()
+        return learn(images, labels, step)
+
+    training.learn = kill  # type: ignore[assignment]
+    with pytest.raises(UserError) as error:
+        run(training, Checkpoints(tmp_path, "key"))
+    assert re.fullmatch(
+        r"train: a process that makes batches has died, .*: DataLoader worker .* The training is saved in "
+        rf"{tmp_path} .*; resume it without such processes: dvc exp run --set-param workers=0",
+        str(error.value),
+    )
+
+
+def test_workers_that_the_system_does_not_start_are_named(
+    params: Params, split: Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training = started(params, split, workers=1)
+    monkeypatch.setattr(DataLoader, "_get_iterator", Mock(side_effect=OSError(ENOSPC, os.strerror(ENOSPC))))
+    message = "^workers: their processes cannot be started: No space left on device; set workers: 0$"
+    with pytest.raises(UserError, match=message):
+        train(training)
+
+
 def test_without_averaging_the_result_is_the_network_itself(params: Params, split: Split) -> None:
     training = started(params, split, ema=0.0)
     train(training)
@@ -158,7 +262,7 @@ def test_a_state_that_is_not_finite_is_not_saved_on_a_signal(params: Params, spl
             group["lr"] = 1e39
     checkpoints = Checkpoints(tmp_path, "key")
     with pytest.raises(UserError, match=r"no longer finite in epoch 1, step 1,"):
-        train(training, checkpoints, stop=lambda: SIGTERM)
+        stopped_in(1, SIGTERM, training, checkpoints)
     assert checkpoints.load() is None
 
 
@@ -183,9 +287,8 @@ def test_stopped_after_any_step_it_resumes_with_the_same_bits(
     expected, history = trained(params, split, epochs=3, **settings)
     for steps in stops:  # of 9: in the middle of an epoch and at its end
         checkpoints = Checkpoints(tmp_path / str(steps), "key")
-        asked = iter([0] * (steps - 1))
         with pytest.raises(StoppedError, match=r"^stopped by SIGTERM after .*, and saved$") as stop:
-            train(started(params, split, epochs=3, **settings), checkpoints, lambda: next(asked, SIGTERM))  # noqa: B023
+            stopped_in(steps, SIGTERM, started(params, split, epochs=3, **settings), checkpoints)
         assert stop.value.exit_code == 143
         # Another initialisation and two workers: nothing of them may show.
         resumed = started(params, split, init_seed=5, epochs=3, workers=2 if steps == 5 else 0, **settings)

@@ -41,7 +41,8 @@ def test_after_the_demo(clone: Clone, tmp_path: Path) -> None:
     del environment["GIT_CONFIG_GLOBAL"]  # instead of it, git reads the one of its user
     Path(environment["HOME"]).mkdir(parents=True)
     Path(environment["HOME"], ".gitconfig").write_text(
-        f'[core]\nhooksPath = "{hooks}"\nautocrlf = true\n[commit]\ngpgsign = true\n[init]\ndefaultBranch = trunk\n'
+        f'[core]\nhooksPath = "{hooks}"\nautocrlf = true\n[commit]\ngpgsign = true\n[init]\ndefaultBranch = trunk\n',
+        encoding="utf-8",
     )
     before = user.run("git", "status", "--porcelain")
     assert {"M params.yaml", "M dvc.lock", "D plots/mistakes.png"} <= {line.strip() for line in before.splitlines()}

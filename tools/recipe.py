@@ -12,7 +12,7 @@ import yaml
 
 from cifar10.core.errors import UserError
 from tools.params_editor import as_yaml, flat
-from tools.repository import DVC, environment, git
+from tools.repository import DVC, git
 from tools.start import run_tool
 
 FOLDER = Path("recipes")
@@ -25,7 +25,7 @@ def overrides(recipe: str, seed: str) -> list[str]:
         raise UserError(f"no recipe is called {recipe}; there are: {', '.join(recipes)}")
     if not seed.isdecimal():
         raise UserError(f"SEED must be a whole number from 0 (got {seed})")
-    values = flat(yaml.safe_load(recipes[recipe].read_text())) | {"seed": seed}
+    values = flat(yaml.safe_load(recipes[recipe].read_text(encoding="utf-8"))) | {"seed": seed}
     return [f"{name}={as_yaml(value)}" for name, value in values.items()]
 
 
@@ -42,7 +42,7 @@ def main() -> None:
         command += ["--name", name]
     for override in overrides(arguments.recipe, arguments.seed):
         command += ["--set-param", override]
-    os.execve(DVC, command, environment())
+    os.execv(DVC, command)
 
 
 if __name__ == "__main__":

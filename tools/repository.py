@@ -11,13 +11,7 @@ from pathlib import Path
 
 from cifar10.core.errors import UserError
 
-BIN = Path(sys.executable).parent
-DVC = str(BIN / "dvc")
-
-
-def environment() -> dict[str, str]:
-    """For a process that runs DVC: the stages' `python` is this one, also where .venv is not activated."""
-    return os.environ | {"PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
+DVC = str(Path(sys.executable).with_name("dvc"))
 
 
 def keep_data_mirror() -> None:
@@ -28,7 +22,7 @@ def keep_data_mirror() -> None:
 
 def git(*arguments: str) -> str:
     """What git prints; UserError with its message where it fails."""
-    return _git(*arguments).decode(errors="surrogateescape").rstrip("\n")
+    return os.fsdecode(_git(*arguments)).rstrip("\n")
 
 
 def committed(commit: str, path: str) -> bytes:
@@ -40,7 +34,7 @@ def blobs(names: Sequence[str]) -> list[bytes | None]:
     """Files of commits, named COMMIT:./PATH, with one call of git for all of them; None for one that is not there."""
     command = ["git", "cat-file", "--batch"]
     output = io.BytesIO(
-        subprocess.run(command, input="\n".join(names).encode(), capture_output=True, check=True).stdout
+        subprocess.run(command, input=os.fsencode("\n".join(names)), capture_output=True, check=True).stdout
     )
     found: list[bytes | None] = []
     for _ in names:

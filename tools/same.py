@@ -44,7 +44,7 @@ def prepare(name: str, folder: Path) -> None:
     for results in ("metrics", "plots"):  # as committed
         shutil.rmtree(folder / results, ignore_errors=True)
     try:
-        params = (folder / "tests/params.yaml").read_text()
+        params = (folder / "tests/params.yaml").read_text(encoding="utf-8")
         for variant, changes in VARIANTS.items():
             (folder / f"{variant}.yaml").write_text(edited(params, TINY | changes))
     except (OSError, KeyError) as error:
@@ -52,10 +52,10 @@ def prepare(name: str, folder: Path) -> None:
         raise UserError(f"{name} cannot be compared: its tests/params.yaml {reason}; name a later commit") from None
 
 
-def start(folder: Path) -> "subprocess.Popen[str]":
+def start(folder: Path) -> "subprocess.Popen[bytes]":
     """Run the variants in a copy of the repository."""
-    with (folder / "log").open("w") as log:
-        return subprocess.Popen([sys.executable, "-c", RUN, *VARIANTS], cwd=folder, stdout=log, stderr=log, text=True)
+    with (folder / "log").open("wb") as log:
+        return subprocess.Popen([sys.executable, "-c", RUN, *VARIANTS], cwd=folder, stdout=log, stderr=log)
 
 
 def outputs(folder: Path) -> dict[str, str]:
@@ -79,7 +79,7 @@ def main() -> None:
         try:
             for name, (folder, run) in runs.items():
                 if run.wait():
-                    print((folder / "log").read_text(), file=sys.stderr)
+                    print((folder / "log").read_text(encoding="utf-8", errors="replace"), file=sys.stderr)
                     raise UserError(f"{name} failed, see above")
         finally:  # also where a signal ends this
             for _, run in runs.values():

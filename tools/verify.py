@@ -10,7 +10,7 @@ from cifar10.core.errors import StoppedError, UserError
 from stages.support.stop import stop_signals
 from tools import session
 from tools.lock import BROKEN, together
-from tools.repository import DVC, copy_working_tree, environment, keep_data_mirror
+from tools.repository import DVC, copy_working_tree, keep_data_mirror
 from tools.start import run_tool
 
 MEASURED = {"seconds", "waiting_for_data", "images_per_second"}
@@ -26,7 +26,7 @@ def verify() -> None:
     with tempfile.TemporaryDirectory(prefix="verify-") as folder:
         copy_working_tree(Path(folder))
         check_lock(folder, expected)
-        code = session.run([DVC, "repro", "--force"], lambda: came, cwd=Path(folder), env=environment())
+        code = session.run([DVC, "repro", "--force"], lambda: came, cwd=Path(folder))
         if came:
             raise StoppedError(f"stopped by {Signals(came[0]).name}; the copy is removed", 128 + came[0])
         if code:
@@ -45,7 +45,7 @@ def read(folder: Path) -> tuple[dict[str, str], dict[str, object]]:
     try:
         outs = together((folder / name).read_bytes()).outs
         outs.pop(name := "metrics/run.json", None)
-        run = json.loads((folder / name).read_text()).items()
+        run = json.loads((folder / name).read_text(encoding="utf-8")).items()
         return outs, {key: value for key, value in run if key not in MEASURED}
     except BROKEN:
         raise UserError(f"{name}: missing or broken; make it: dvc repro, or if committed: git restore {name}") from None
@@ -53,9 +53,7 @@ def read(folder: Path) -> tuple[dict[str, str], dict[str, object]]:
 
 def check_lock(folder: str, outs: dict[str, str]) -> None:
     """UserError where dvc.lock is of other parameters or code; that a stage's output is missing does not matter."""
-    status = subprocess.run(
-        [DVC, "status", "--json"], cwd=folder, env=environment(), stdout=subprocess.PIPE, start_new_session=True
-    )
+    status = subprocess.run([DVC, "status", "--json"], cwd=folder, stdout=subprocess.PIPE, start_new_session=True)
     for stage, changes in json.loads(status.stdout or "{}").items():  # nothing: it failed, and so will dvc repro
         names = ["cmd"] if "changed command" in changes else []
         for deps in (change.get("changed deps", {}) for change in changes if isinstance(change, dict)):

@@ -27,18 +27,23 @@ def read_json(path: str) -> Any:
 
 
 def declared_files(stage: str) -> list[Path]:
-    """The files that dvc.yaml declares as deps of `stage`; of a folder its modules, of a split its digests."""
-    deps = yaml.safe_load(Path("dvc.yaml").read_text())["stages"][stage]["deps"]
+    """Return the files that dvc.yaml declares as deps of `stage`: of a folder its modules, of a split its digests.
+
+    As for DVC (.dvcignore), what editors and tools leave there is no module.
+    """
+    deps = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"][stage]["deps"]
     files: list[Path] = []
     for path in map(Path, deps):
-        files += [path] if path.is_file() else sorted([*path.rglob("*.py"), *path.glob(DIGESTS)])
+        found = (file for file in path.rglob("*.py") if (file.parent / "__init__.py").is_file())
+        modules = (file for file in found if not file.name.startswith("."))
+        files += [path] if path.is_file() else sorted([*modules, *path.glob(DIGESTS)])
     return files
 
 
 def read_split(folder: str) -> Split:
     """Memory maps of a split's arrays; UserError where a file is missing or damaged."""
     with explained(folder):
-        digests = json.loads(Path(folder, DIGESTS).read_text())
+        digests = json.loads(Path(folder, DIGESTS).read_text(encoding="utf-8"))
         for name in ("images.npy", "labels.npy"):
             if file_digest(Path(folder, name)) != digests.get(name):
                 raise ValueError(f"{name} is damaged: its sha256 differs from the one in {DIGESTS}")

@@ -26,7 +26,7 @@ def run_stage(stage: Callable[[Params], None]) -> None:
             for line in str(error).splitlines():
                 print(f"error: {line}", file=sys.stderr)
         except OSError:  # the terminal is lost; flushing at exit would fail as well
-            sys.stdout = sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115 # until the end
+            sys.stdout = sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 # until the end
         sys.exit(error.exit_code)
 
 

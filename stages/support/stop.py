@@ -3,9 +3,11 @@
 import ctypes
 import platform
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
+
+from cifar10.core.stop import Stop
 
 
 def end_with_dvc() -> None:
@@ -26,21 +28,21 @@ def stop_signals() -> list[signal.Signals]:
 
 
 @contextmanager
-def noted_signals() -> Iterator[Callable[[], int]]:
-    """Yield a function that returns the number of the first signal that came, or 0, so that work stops at a safe point.
+def noted_signals() -> Iterator[Stop]:
+    """Yield what notes the signals that come, so that work stops at a safe point.
 
     A second Ctrl-C ends the process at once. A second SIGTERM does not: it comes when DVC dies of the first.
     """
-    noted: list[int] = []
+    stop = Stop()
 
     def note(number: int, _: FrameType | None) -> None:
-        if noted and number == signal.SIGINT:
+        if stop.number and number == signal.SIGINT:
             raise SystemExit(128 + number)
-        noted.append(number)
+        stop.note(number)
 
     before = {number: signal.signal(number, note) for number in stop_signals()}
     try:
-        yield lambda: noted[0] if noted else 0
+        yield stop
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

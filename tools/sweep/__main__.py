@@ -33,7 +33,7 @@ def main() -> None:
         raise UserError(f"{', '.join(sorted(both))}: in {arguments.file} and on the command line; name it once")
     settings = [row | values for row in settings for values in axes]
     try:
-        workspace = Path("params.yaml").read_text()
+        workspace = Path("params.yaml").read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
         raise UserError(f"params.yaml: cannot be read: {error}; git restore params.yaml") from None
     experiments = plan(commit, workspace, recipe, settings)

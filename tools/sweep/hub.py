@@ -15,12 +15,13 @@ os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # no network
 os.environ.setdefault("RAY_AUTH_MODE", "token")  # who has no token could run code on every machine
 
 import ray
-from joblib import cpu_count
 from tqdm import tqdm
 
+from cifar10.core import environment
 from cifar10.core.errors import UserError
+from cifar10.inference.cores import physical_cores
 from tools import session
-from tools.repository import DVC, environment, git, keep_data_mirror
+from tools.repository import DVC, git, keep_data_mirror
 from tools.sweep import node
 from tools.sweep.plan import Experiment, placed
 from tools.sweep.refs import arrived, pull
@@ -28,7 +29,8 @@ from tools.sweep.refs import arrived, pull
 FOLDER = Path(".dvc/tmp/sweep")
 TRIES = 3  # further ones, where a machine is lost
 
-ray.cloudpickle.register_pickle_by_value(node)  # the other machines have no `tools`
+for module in (node, environment):  # the other machines have none of this repository
+    ray.cloudpickle.register_pickle_by_value(module)
 
 
 def run(experiments: Sequence[Experiment], commit: str, url: str, address: str | None) -> int:
@@ -39,14 +41,14 @@ def run(experiments: Sequence[Experiment], commit: str, url: str, address: str |
         "remote": bool(address),
         "data_only": False,
         "user": git("var", "GIT_COMMITTER_IDENT").rpartition(">")[0].split(" <"),
-        "session": Path(session.__file__).read_text(),
+        "session": Path(session.__file__).read_text(encoding="utf-8"),
     }
     here = task | {
         "folder": str(FOLDER.absolute()),
         "source": str(source(commit)),
         "config": str(Path(".dvc/config.local").absolute()),
         "python": sys.executable,
-        "cache": subprocess.check_output([DVC, "cache", "dir"], env=environment(), text=True).strip(),
+        "cache": subprocess.check_output([DVC, "cache", "dir"], encoding="utf-8").strip(),
         "checkpoints": str(Path("checkpoints").absolute()),
     }
     prepare(experiments, here)
@@ -75,7 +77,7 @@ def prepare(experiments: Sequence[Experiment], task: dict[str, Any]) -> None:
         data = task | {"name": f"data-{dataset}", "changes": first.changes, "data_only": True}
         print(f"sweep: preparing the data of {dataset}", flush=True)
         command = [sys.executable, "-m", "tools.sweep.task", json.dumps(data)]
-        if session.run(command, lambda: False, cwd=Path(task["source"]), env=environment()):
+        if session.run(command, lambda: False, cwd=Path(task["source"])):
             raise UserError(f"the data of {dataset} could not be prepared, see above")
 
 
@@ -83,9 +85,11 @@ def connect(address: str | None) -> None:
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR"}
     if not address:  # a Ray of our own, which ends with us; two experiments would slow each other down on one core
         options |= {
-            "num_cpus": cpu_count(only_physical_cores=True),
+            "num_cpus": physical_cores(),
             "include_dashboard": False,
             "object_store_memory": 100_000_000,
+            # Ray's sockets lie there, and the name of a socket has at most 107 characters: TMPDIR may be too long.
+            "_temp_dir": "/tmp/ray",
         }
     print("sweep: starting Ray" if not address else f"sweep: connecting to Ray at {address}", flush=True)
     try:

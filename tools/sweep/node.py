@@ -15,13 +15,15 @@ import time
 from pathlib import Path
 from typing import Any
 
+from cifar10.core.environment import foreign  # sent by value as well
+
 
 class FailedError(Exception):
     """A command did not succeed; its last lines, and where all of them are."""
 
     def __init__(self, log: Path) -> None:
-        lines = [line.rstrip() for line in log.read_text(errors="replace").splitlines() if line.strip()]
-        self.lines, self.log = lines[-5:], log
+        text = log.read_text(encoding="utf-8", errors="replace")
+        self.lines, self.log = [line.rstrip() for line in text.splitlines() if line.strip()][-5:], log
 
 
 def run(task: dict[str, Any]) -> dict[str, Any]:
@@ -61,8 +63,8 @@ def prepare(task: dict[str, Any]) -> None:
 
 def watched(task: dict[str, Any], command: list[str], folder: Path, log: Path) -> str:
     """What the command prints; its errors are in the log. It runs under tools/session.py: it cannot outlive us."""
-    ours = ("RAY_", "OMP_", "PYTHON", "VIRTUAL_ENV")  # set by Ray, or of the environment that Ray is in
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+    rays = ("RAY_", "OMP_", "VIRTUAL_ENV", *foreign())  # set by Ray, of the environment that Ray is in, or the user's
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(rays)}
     environment["LOCKS"] = "requirements.lock requirements-dev.lock requirements-cluster.lock"  # for setup.sh
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as errors, tempfile.TemporaryFile() as output:
@@ -83,4 +85,4 @@ def watched(task: dict[str, Any], command: list[str], folder: Path, log: Path) -
         output.seek(0)
         if process.returncode:
             raise FailedError(log)
-        return output.read().decode()
+        return output.read().decode("utf-8", "replace")

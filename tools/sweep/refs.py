@@ -6,7 +6,7 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from cifar10.core.errors import UserError
-from tools.repository import DVC, committed, environment, git
+from tools.repository import DVC, committed, git
 
 RESULTS = ("params.yaml", "dvc.lock", "metrics/", "plots/", "release/")  # may differ from the commit
 
@@ -59,5 +59,5 @@ def digest(name: str) -> str:
 
 def pull(names: Sequence[str]) -> None:
     """Bring experiments, with their files, from `origin` and the DVC remote."""
-    if names and subprocess.run([DVC, "exp", "pull", "--quiet", "origin", *names], env=environment()).returncode:
+    if names and subprocess.run([DVC, "exp", "pull", "--quiet", "origin", *names]).returncode:
         raise UserError("dvc exp pull failed, see above; the experiments are in origin: the same command tries again")

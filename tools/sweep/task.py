@@ -18,7 +18,7 @@ from typing import Any
 from filelock import FileLock
 
 from cifar10.core.errors import UserError
-from tools.repository import DVC, environment, git
+from tools.repository import DVC, git
 from tools.start import run_tool
 from tools.sweep.refs import digest
 
@@ -60,7 +60,7 @@ def experiment(clone: Path, task: dict[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {"seconds": round(time.monotonic() - started)}
     for file, key in (("test", "accuracy"), ("train", "validation_accuracy")):
         with suppress(OSError, ValueError, KeyError):
-            found[key] = round(json.loads((clone / f"metrics/{file}.json").read_text())[key], 4)
+            found[key] = round(json.loads((clone / f"metrics/{file}.json").read_text(encoding="utf-8"))[key], 4)
     return found
 
 
@@ -74,12 +74,11 @@ def make(clone: Path, task: dict[str, Any]) -> None:
     checkpoints = Path(task["checkpoints"])
     checkpoints.mkdir(exist_ok=True)
     (clone / "checkpoints").symlink_to(checkpoints)
-    (clone / ".git/info/exclude").write_text("/checkpoints\n")
     config = RawConfigParser()
-    config.read(task["config"])  # .dvc/config.local, where the keys of a remote may be
+    config.read(task["config"], "utf-8")  # .dvc/config.local, where the keys of a remote may be
     config.read_dict({"core": {"site_cache_dir": str(clone / ".dvc/site")}})
     config.read_dict({"cache": {"dir": task["cache"], "type": "hardlink,copy"}})
-    with (clone / ".dvc/config.local").open("w") as file:
+    with (clone / ".dvc/config.local").open("w", encoding="utf-8") as file:
         config.write(file)
 
 
@@ -91,7 +90,7 @@ def dvc_exp_run(clone: Path, task: dict[str, Any], *more: str) -> None:
 
 def run(folder: Path, *command: str) -> None:
     """Its output goes where errors go: standard output is for the result alone."""
-    if code := subprocess.run(command, cwd=folder, env=environment(), stdout=sys.stderr).returncode:
+    if code := subprocess.run(command, cwd=folder, stdout=sys.stderr).returncode:
         raise UserError(f"{Path(command[0]).name} {' '.join(command[1:3])} failed, exit code {code}")
 
 

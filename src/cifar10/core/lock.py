@@ -25,9 +25,9 @@ def hold(lock: Path, what: str) -> Iterator[None]:
             _acquire(guard)
         except FileNotFoundError:  # the training that this one waited for has finished and removed its folder
             _acquire(guard)
-        lock.write_text(str(os.getpid()))
+        lock.write_text(str(os.getpid()), encoding="utf-8")
     except Timeout:
-        holder = lock.read_text()
+        holder = lock.read_text(encoding="utf-8")
         raise UserError(
             f"{what} is already running (process {holder}); wait for it or stop it: kill {holder}"
         ) from None

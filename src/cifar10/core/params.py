@@ -1,6 +1,5 @@
 """The schema of params.yaml: type, range and meaning of every key."""
 
-import math
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -52,7 +51,7 @@ class OneCycle(Strict):
     """torch.optim.lr_scheduler.OneCycleLR, cosine, updated every step"""
 
     pct_start: Shrink
-    """fraction of the run in which lr rises"""
+    """fraction of the run in which lr rises, at least one step"""
     div_factor: Annotated[float, Field(ge=1, le=1e9)]
     """lr starts at lr / div_factor"""
     final_div_factor: Annotated[float, Field(ge=1, le=1e9)]
@@ -157,15 +156,6 @@ class Params(Strict):
                 f"batch_size: must be <= {images - self.validation_size}, the training images of {self.dataset} that "
                 f"validation_size leaves (got {self.batch_size})"
             )
-        elif self.schedule == "onecycle":
-            steps = self.epochs * math.ceil((images - self.validation_size) / self.batch_size)
-            if steps == 1:
-                faults.append("schedule: onecycle needs at least 2 steps; raise epochs or lower batch_size (got 1)")
-            elif self.onecycle.pct_start * steps <= 1:
-                faults.append(
-                    f"onecycle.pct_start: must be > {1 / steps:g}, so that the warm-up of a run of {steps} steps has "
-                    f"more than one (got {self.onecycle.pct_start})"
-                )
         if self.schedule == "plateau" and self.validation_size == 0:
             faults.append("schedule: plateau watches the validation loss, so validation_size must be > 0 (got 0)")
         if self.optimizer in ("sgd", "muon") and self.nesterov and self.momentum == 0:

@@ -66,4 +66,6 @@ def normalised(
     """Batches of uint8 images (N, 32, 32, 3), normalised, on the device."""
     normalise = Normalise(statistics, runtime.device)
     for start in range(0, len(images), batch_size):
-        yield normalise(torch.from_numpy(np.array(images[start : start + batch_size])).to(runtime.device))
+        batch = normalise(torch.from_numpy(np.array(images[start : start + batch_size])).to(runtime.device))
+        with runtime.turn:  # which lasts until the next batch is asked for
+            yield batch

@@ -3,7 +3,7 @@
 import ctypes
 import os
 import platform
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +13,7 @@ from torch import nn
 
 from cifar10.core.errors import ParamsError
 from cifar10.core.params import Params
+from cifar10.inference.cores import Turn, physical_cores
 
 LIBRARIES = ("torch", "numpy", "albumentations", "opencv-python-headless", "scikit-learn")
 
@@ -21,6 +22,7 @@ class Runtime(NamedTuple):
     device: torch.device
     precision: str  # bf16 | fp32
     threads: int
+    turn: AbstractContextManager[None] = nullcontext()  # inside, the cores are this training's
 
     def place(self, model: nn.Module) -> None:
         """Move `model` to the device, its convolutions in the layout that is fast on CPUs and GPUs alike."""
@@ -53,8 +55,9 @@ def set_up(params: Params) -> Runtime:
     precision = params.precision
     if precision == "auto":
         precision = "bf16" if _has_bf16(cuda) else "fp32"
-    if params.threads != "auto":
-        torch.set_num_threads(params.threads)
+    # PyTorch's own default, one per physical core, does not know of a container's quota.
+    threads = min(torch.get_num_threads(), physical_cores()) if params.threads == "auto" else params.threads
+    torch.set_num_threads(threads)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic only with this
     # The same as use_deterministic_algorithms(True), which would import PyTorch's compiler for a second.
     torch.set_deterministic_debug_mode("error")
@@ -62,8 +65,9 @@ def set_up(params: Params) -> Runtime:
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     _keep_freed_memory()
     torch.backends.cudnn.conv.fp32_precision = "ieee"  # type: ignore[attr-defined] # else fp32 on a GPU means TF32, ten bits
-    # threads: auto leaves PyTorch's own default, one per physical core that this process may use.
-    return Runtime(torch.device("cuda" if cuda else "cpu"), precision, torch.get_num_threads())
+    return Runtime(
+        torch.device("cuda" if cuda else "cpu"), precision, threads, nullcontext() if cuda else Turn(threads)
+    )
 
 
 def _keep_freed_memory() -> None:
@@ -77,7 +81,7 @@ def _keep_freed_memory() -> None:
 def _processor() -> str:
     """The model name; oneDNN chooses its kernels, and so the order of additions, by the processor."""
     cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or "unknown"
 

@@ -4,17 +4,13 @@ To try another transform, add it to the list in `composed` and train with `augme
 form in fused.py knows these three transforms only; a test compares it with this one.
 """
 
-import os
 import random
 from collections.abc import Sequence
 
-import numpy as np
-from numpy.typing import NDArray
-
-os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # importing it looks for a newer version on the network
-
 import albumentations as A
 import cv2
+import numpy as np
+from numpy.typing import NDArray
 
 from cifar10.core.params import Augmentation
 

@@ -4,8 +4,7 @@ from collections.abc import Iterable
 from copy import deepcopy
 
 import torch
-from torch import Tensor
-from torch.optim.swa_utils import update_bn
+from torch import Tensor, nn
 
 from cifar10.network.model import Net
 
@@ -28,6 +27,21 @@ class WeightAverage:
         # A lower decay at the beginning, or a short run would keep too much of the first weights; 0 in the first step.
         torch._foreach_lerp_(self.averages, self.weights, 1 - min(self.decay, (steps - 1) / (steps + 8)))
 
+    @torch.no_grad()
     def recalibrate(self, batches: Iterable[Tensor]) -> None:
-        """Compute BatchNorm's statistics from normalised images, as this network has not been trained on any."""
-        update_bn(batches, self.network)
+        """Compute BatchNorm's statistics from normalised images, as this network has not been trained on any.
+
+        Each image has the same weight. Not torch.optim.swa_utils.update_bn, which also switches dropout on, and for
+        which a small last batch counts like a full one.
+        """
+        norms = [module for module in self.network.eval().modules() if isinstance(module, nn.BatchNorm2d)]
+        for norm in norms:
+            norm.reset_running_stats()
+            norm.train()
+        seen = 0
+        for batch in batches:
+            seen += len(batch)
+            for norm in norms:
+                norm.momentum = len(batch) / seen
+            self.network(batch)
+        self.network.eval()

@@ -8,16 +8,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.model_selection import train_test_split
-from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from cifar10.core.data import Split, Statistics
+from cifar10.core.errors import UserError
 from cifar10.core.params import Augmentation, Params
 from cifar10.training.augmentation import Composed
 from cifar10.training.fused import Fused
 
 # The entropy of a step's random numbers, the indices of its images, and which of them are mirrored before all else.
 Key = tuple[list[int], NDArray[np.int64], NDArray[np.bool_]]
+Batch = tuple[NDArray[np.uint8], NDArray[np.int64]]  # images (B, 32, 32, 3) and labels (B,)
 
 # The third number of a seed, one for each use; not 0, as [a, b] and [a, b, 0] give the same stream.
 ORDER, DROPOUT, SAMPLES, AVERAGE, FLIPS, FIRST_STEP = 1, 2, 3, 4, 5, 6
@@ -66,8 +67,8 @@ class Order(Sampler[Key]):
         return -(-self.images // self.batch_size)
 
 
-class AugmentedBatches(Dataset[tuple[NDArray[np.uint8], NDArray[np.int64]]]):
-    """Batch (entropy, indices, mirrored): uint8 images (B, 32, 32, 3) and int64 labels (B,).
+class AugmentedBatches(Dataset[Batch]):
+    """The batch of a key.
 
     Its draws derive from its key alone, so whichever worker makes it, and whenever, it is the same batch.
     """
@@ -75,7 +76,7 @@ class AugmentedBatches(Dataset[tuple[NDArray[np.uint8], NDArray[np.int64]]]):
     def __init__(self, split: Split, augment: Callable[[NDArray[np.uint8], Sequence[int]], NDArray[np.uint8]]) -> None:
         self.split, self.augment = split, augment
 
-    def __getitem__(self, key: Key) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    def __getitem__(self, key: Key) -> Batch:
         entropy, indices, mirrored = key
         images = self.split.images[indices]
         images[mirrored] = images[mirrored, :, ::-1]
@@ -87,9 +88,7 @@ def augmenter(params: Params, statistics: Statistics) -> Composed | Fused:
     return form(params.augmentation, statistics.mean)
 
 
-def batch_loader(
-    split: Split, statistics: Statistics, params: Params
-) -> tuple[DataLoader[tuple[Tensor, Tensor]], Order]:
+def batch_loader(split: Split, statistics: Statistics, params: Params) -> tuple[DataLoader[Batch], Order]:
     """A loader of whole batches, which worker processes make ahead, and the order that it follows."""
     order = Order(len(split.labels), params)
     # auto: a batch takes 1 to 3 ms, so on few cores a worker gains less than the core that it takes from the training.
@@ -101,10 +100,25 @@ def batch_loader(
         num_workers=workers,
         persistent_workers=workers > 0,
         prefetch_factor=4 if workers else None,
+        # Arrays come through a pipe. Tensors would take shared memory, of which a container may have too little: the
+        # worker then loses the batch, and the training would wait for it without end.
+        collate_fn=_as_it_is,
         worker_init_fn=_leave_process_group,
         generator=torch.Generator(),  # otherwise it draws from the global generator, which dropout uses
     )
     return loader, order
+
+
+def begun(loader: DataLoader[Batch]) -> Iterator[Batch]:
+    """Start an epoch of `loader`; UserError if the system does not let its processes start."""
+    try:
+        return iter(loader)
+    except OSError as error:
+        raise UserError(f"workers: their processes cannot be started: {error.strerror}; set workers: 0") from None
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch
 
 
 def _leave_process_group(_: int) -> None:

@@ -36,7 +36,7 @@ def not_resumed(folder: Path, identity: Mapping[str, Mapping[str, Any]]) -> Iter
     """A line for each unfinished training beside `folder` with the same parameters, and why it is not resumed."""
     for other_folder in sorted({path.parent for path in folder.parent.glob("*/*.pt")} - {folder}):
         try:
-            other = json.loads((other_folder / NAME).read_text())
+            other = json.loads((other_folder / NAME).read_text(encoding="utf-8"))
         except (OSError, ValueError):  # it has just finished, or an older version wrote it
             continue
         if other["params"] == identity["params"] and not is_held(other_folder / "lock"):  # held: it is running

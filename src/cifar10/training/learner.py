@@ -40,7 +40,7 @@ class Learner:
         self.plain, self.sam = (Replayed(step) if runtime.device.type == "cuda" else step for step in steps)
 
     def __call__(self, images: Tensor, labels: Tensor, step: int) -> tuple[Tensor, Tensor]:
-        """Learn from one batch, `step` of its epoch; its loss and logits, by the weights before or moved by SAM."""
+        """Learn from one batch, `step` of the training; its loss and logits, by the weights before or moved by SAM."""
         learn = self.sam if self.sam_rho and step % SAM_EVERY == 0 else self.plain
         return learn(images, labels)
 

@@ -9,18 +9,19 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from cifar10.core.data import Split, Statistics
 from cifar10.core.errors import StoppedError, UserError
 from cifar10.core.params import Params
+from cifar10.core.stop import Stop
 from cifar10.inference.predict import normalised, predict
 from cifar10.inference.runtime import Runtime
 from cifar10.inference.score import score
 from cifar10.network.model import Net
 from cifar10.training.averaging import WeightAverage
-from cifar10.training.batches import AVERAGE, DROPOUT, batch_loader
+from cifar10.training.batches import AVERAGE, DROPOUT, batch_loader, begun
 from cifar10.training.checkpoints import Checkpoints
 from cifar10.training.history import History
 from cifar10.training.learner import Learner
@@ -98,24 +99,24 @@ class Training:
         for name, value in state["progress"].items():
             setattr(self, name, value)
 
-    def run_epoch(self, stop: Callable[[], int]) -> bool:
-        """Run the current epoch to its end and return True; False if `stop` ended it after a step."""
+    def run_epoch(self, stop: Stop) -> bool:
+        """Run the current epoch to its end and return True; False if `stop` ended it between two steps."""
         started = time.perf_counter()
         self.order.epoch, self.order.first_step = self.epoch, self.step
         title = f"epoch {self.epoch + 1}/{self.params.epochs}"
         self.model.train()
         with tqdm(
-            self.loader, title, len(self.order), initial=self.step, unit="step", leave=False, disable=None
+            begun(self.loader), title, len(self.order), initial=self.step, unit="step", leave=False, disable=None
         ) as bar:
-            for images, labels in self.history.timed(bar):
-                self._train_step(images, labels)
+            for batch in self.history.timed(stop.ending(bar)):
+                self._train_step(*batch)
                 if not bar.disable and self.step % 20 == 0:
                     bar.set_postfix_str("loss {:.3f}, accuracy {:.3f}".format(*self.means.read()))
-                if stop() and self.step < len(self.order):
-                    # If such a state were saved, every later run would resume from it and fail.
-                    self._require_finite(self.model, *self.means.read())
-                    self.seconds += time.perf_counter() - started
-                    return False
+        if self.step < len(self.order):
+            if self.step:  # if a state that is not finite were saved, every later run would resume from it and fail
+                self._require_finite(self.model, *self.means.read())
+            self.seconds += time.perf_counter() - started
+            return False
         loss, accuracy = self.means.read()
         trained = self.seconds + time.perf_counter() - started
         row = {"epoch": self.epoch + 1, "train_loss": loss, "train_accuracy": accuracy}
@@ -135,16 +136,17 @@ class Training:
         self._begin_epoch()
         return True
 
-    def _train_step(self, images: Tensor, labels: Tensor) -> None:
+    def _train_step(self, *batch: NDArray[Any]) -> None:
         if self.params.dropout:
             entropy = [self.params.seed, self.epoch, DROPOUT, self.step]
             torch.manual_seed(int(np.random.SeedSequence(entropy).generate_state(1)[0]))
         done = self.epoch * len(self.order) + self.step
         if done % 50 == 0:
             self.history.lr += [(done, optimizer, lr) for optimizer, lr in self.schedule.lr.items()]
-        images, labels = (each.to(self.runtime.device, non_blocking=True) for each in (images, labels))
-        loss, logits = self.learn(images, labels, self.step)
-        self.means.add(loss, logits, labels)
+        images, labels = (torch.from_numpy(each).to(self.runtime.device, non_blocking=True) for each in batch)
+        with self.runtime.turn:
+            loss, logits = self.learn(images, labels, done)
+            self.means.add(loss, logits, labels)
         self.step += 1
         # On a GPU only every 50th step is checked, as reading waits for it; a sum that is not finite stays so.
         if (self.runtime.device.type == "cpu" or self.step % 50 == 0) and not self.means.loss_sum.isfinite():
@@ -168,14 +170,15 @@ class Training:
 def train(
     training: Training,
     checkpoints: Checkpoints | None = None,
-    stop: Callable[[], int] = lambda: 0,
+    stop: Stop | None = None,
     after_epoch: Callable[[], None] = lambda: None,
 ) -> None:
     """Run `training` to its end, resuming from `checkpoints`; each epoch is saved, then `after_epoch` called.
 
-    DivergedError where the loss is no longer finite. Where `stop` returns the number of a signal, the step under way is
-    finished and saved, and StoppedError is raised.
+    DivergedError where the loss is no longer finite. Where `stop` has noted a signal, the step under way is finished
+    and saved, and StoppedError is raised.
     """
+    stop = stop or Stop()
     if checkpoints and (state := checkpoints.load()):
         training.restore(state)
         print(f"resuming after epoch {training.epoch}, step {training.step} of the next", flush=True)
@@ -185,11 +188,11 @@ def train(
             checkpoints.save(training.state())
         if finished:
             after_epoch()
-        if finished and not stop():  # a lost terminal stops the training, and printing to it would fail
+        if finished and not stop.number:  # a lost terminal stops the training, and printing to it would fail
             print(training.history.line(training.params.epochs), flush=True)
-        if number := stop():
+        if stop.number:
             raise StoppedError(
-                f"stopped by {Signals(number).name} after epoch {training.epoch}, step {training.step} of the next, "
-                "and saved",
-                128 + number,
+                f"stopped by {Signals(stop.number).name} after epoch {training.epoch}, step {training.step} of the "
+                "next, and saved",
+                128 + stop.number,
             )

@@ -42,6 +42,9 @@ def _schedule(optimizer: Optimizer, params: Params, steps_per_epoch: int) -> LRS
         return StepLR(optimizer, **params.step.model_dump())
     if params.schedule == "plateau":
         return ReduceLROnPlateau(optimizer, **params.plateau.model_dump())
-    steps = params.epochs * steps_per_epoch
+    steps = max(3, params.epochs * steps_per_epoch)
+    settings = params.onecycle.model_dump()
+    if settings["pct_start"] * steps <= 1:  # a run so short that PyTorch would have no step for the rise
+        settings["pct_start"] = 2 / steps
     peak = float(optimizer.defaults["lr"])
-    return OneCycleLR(optimizer, peak, total_steps=steps, cycle_momentum=False, **params.onecycle.model_dump())
+    return OneCycleLR(optimizer, peak, total_steps=steps, cycle_momentum=False, **settings)

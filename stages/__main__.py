@@ -1,0 +1,12 @@
+"""Run one stage: `python -I stages train`. With -I, no variable of the user's changes what Python imports."""
+
+import runpy
+import sys
+from pathlib import Path
+
+sys.path[0] = str(Path(__file__).resolve().parent.parent)
+
+from stages.support.stop import end_with_dvc
+
+end_with_dvc()  # before the imports of a stage, which take seconds
+runpy.run_module(f"stages.{sys.argv[1]}", run_name="__main__")
