@@ -22,6 +22,7 @@ def test_experiments_run_what_changed_and_come_back_unchanged(clone: Clone) -> N
 
 def test_what_others_leave_beside_the_code_outdates_nothing(clone: Clone) -> None:
     """Editors, file managers, network disks, `dvc plots diff` typed in a folder of the code."""
+    (clone.path / "checkpoints").rmdir()
     (clone.path / "checkpoints").symlink_to("/scratch")  # as people do with a large disk
     (clone.path / ".venv").symlink_to("/scratch")
     before = clone.run("dvc", "status"), clone.run("git", "status", "--porcelain")

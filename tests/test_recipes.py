@@ -65,7 +65,7 @@ def test_a_name_that_is_taken_is_left_to_the_experiment_that_has_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     called = list[list[str]]()
-    monkeypatch.setattr("os.execve", lambda _, command, __: called.append(command))
+    monkeypatch.setattr("os.execv", lambda _, command: called.append(command))
     monkeypatch.setattr("sys.argv", ["recipe", "digits", "--seed", "3"])
     monkeypatch.chdir(tmp_path)
     (tmp_path / "recipes").symlink_to(ROOT / "recipes")

@@ -34,6 +34,7 @@ def isolate() -> None:
     # DVC runs the stages as `python`, in a shell: this python, and no /usr/sbin/nologin of a service.
     os.environ["PATH"] = os.path.dirname(sys.executable) + os.pathsep + os.environ.get("PATH", os.defpath)  # noqa: PTH120
     os.environ["SHELL"] = "/bin/sh"
+    os.environ.setdefault("USER", str(os.getuid()))  # a container's user may have no name, which DVC asks for
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:  # a name in an alphabet that the terminal does not have
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]

@@ -29,7 +29,7 @@ def replacing(target: Path, size: int) -> Iterator[IO[bytes]]:
     except OSError as error:
         raise UserError(
             f"{target}: cannot be written: {error.strerror}; {_megabytes(size)} needed, {free_space(target)} free; "
-            "what was there before is intact"
+            "nothing half-written is left"
         ) from None
     finally:
         if aside.exists():
