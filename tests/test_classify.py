@@ -1,26 +1,26 @@
-"""cifar10 classify: every kind of picture is read as it looks, or refused by name while the others continue."""
+"""cifar10 classify: what is refused is named, the others continue, and the network's answer is what it computes."""
 
 import io
 import json
 import os
 import signal
-import struct
 import subprocess
 import sys
 import tempfile
-import zlib
-from collections.abc import Callable
+import threading
 from pathlib import Path
 
-import cv2
 import numpy as np
+import psutil
 import pytest
 import torch
-from numpy.typing import NDArray
 from PIL import Image
 
+from cifar10.classify import HOW
 from cifar10.classify.command import classify
-from cifar10.classify.pictures import HOW, read_picture
+from cifar10.classify.lines import print_lines
+from cifar10.classify.pictures import read_picture
+from cifar10.classify.reader import Reader
 from cifar10.core.data import Statistics
 from cifar10.core.errors import UserError
 from cifar10.export.graph import onnx_bytes
@@ -28,189 +28,8 @@ from cifar10.export.session import BATCH_SIZE, load_exported, probabilities
 from cifar10.network.model import Net
 
 ROOT = Path(__file__).parent.parent
-SMOOTH = np.mgrid[:64, :64].astype(np.uint8) * 3  # rises downwards, and to the right
-COLOURS = np.dstack([SMOOTH[0], SMOOTH[1], 255 - SMOOTH[0]])
-GREY = SMOOTH[0] // 2 + SMOOTH[1] // 2
+COLOUR = Image.merge("RGB", [Image.linear_gradient("L"), Image.radial_gradient("L"), Image.new("L", (256, 256))])
 CLASSES = [f"class {i}" for i in range(10)]
-
-
-def halved(picture: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """The mean of each 2x2 pixels: what 64x64 become at half the size."""
-    mean: NDArray[np.float64] = picture.reshape(32, 2, 32, 2, -1).mean((1, 3))
-    return mean
-
-
-def png(width: int, height: int, text: bytes = b"") -> bytes:
-    """A PNG of colours and with a compressed text, written by hand, without its pixels."""
-
-    def chunk(kind: bytes, content: bytes) -> bytes:
-        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
-
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
-    comment = chunk(b"zTXt", b"Comment\0\0" + zlib.compress(text))
-    return b"\x89PNG\r\n\x1a\n" + header + comment + chunk(b"IDAT", zlib.compress(b"")) + chunk(b"IEND", b"")
-
-
-def test_a_picture_of_the_networks_size_stays_as_it_is(tmp_path: Path) -> None:
-    pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
-    Image.fromarray(pixels).save(tmp_path / "x.png")
-    np.testing.assert_array_equal(read_picture(str(tmp_path / "x.png")), pixels)
-
-
-@pytest.mark.parametrize("upright", [True, False])
-def test_the_centre_square_is_taken(tmp_path: Path, upright: bool) -> None:
-    pixels = np.full((100, 40, 3), (255, 0, 0), np.uint8)
-    pixels[30:70] = (0, 0, 255)
-    Image.fromarray(pixels if upright else pixels.transpose(1, 0, 2)).save(tmp_path / "x.png")
-    np.testing.assert_array_equal(read_picture(str(tmp_path / "x.png")), np.full((32, 32, 3), (0, 0, 255)))
-
-
-def test_it_is_antialiased(tmp_path: Path) -> None:
-    """Points of a picture of thin black and white lines would be black or white; their mean is grey."""
-    lines = np.tile(np.array([0, 255], np.uint8), (301, 150))
-    Image.fromarray(lines).save(tmp_path / "x.png")
-    np.testing.assert_allclose(read_picture(str(tmp_path / "x.png"))[1:-1, 1:-1], 127.5, atol=8)
-
-
-def saved(name: str, picture: Image.Image, **options: object) -> bytes:
-    file = io.BytesIO()
-    picture.save(file, format=name, **options)
-    return file.getvalue()
-
-
-COLOUR, OPAQUE = Image.fromarray(COLOURS), Image.fromarray(np.dstack([COLOURS, np.full((64, 64), 255, np.uint8)]))
-KINDS: dict[str, tuple[bytes, NDArray[np.uint8], int]] = {  # file, what it shows, greatest difference
-    "PNG": (saved("png", COLOUR), COLOURS, 2),
-    "BMP": (saved("bmp", COLOUR), COLOURS, 2),
-    "PPM": (saved("ppm", COLOUR), COLOURS, 2),
-    "TIFF": (saved("tiff", COLOUR, compression="tiff_lzw"), COLOURS, 2),
-    "WebP": (saved("webp", COLOUR, lossless=True), COLOURS, 2),
-    "JPEG": (saved("jpeg", COLOUR, quality=95), COLOURS, 6),
-    "grey": (saved("png", Image.fromarray(GREY)), np.dstack([GREY] * 3), 2),
-    "grey JPEG": (saved("jpeg", Image.fromarray(GREY), quality=95), np.dstack([GREY] * 3), 4),
-    "palette": (saved("gif", Image.fromarray(GREY)), np.dstack([GREY] * 3), 2),
-    "RGBA": (saved("png", OPAQUE), COLOURS, 2),
-    "CMYK": (saved("tiff", COLOUR.convert("CMYK")), COLOURS, 2),
-    "CMYK JPEG": (saved("jpeg", COLOUR.convert("CMYK"), quality=95), COLOURS, 6),
-    "16-bit grey": (cv2.imencode(".png", GREY.astype(np.uint16) * 257)[1].tobytes(), np.dstack([GREY] * 3), 2),
-    "16-bit grey TIFF": (cv2.imencode(".tif", GREY.astype(np.uint16) * 257)[1].tobytes(), np.dstack([GREY] * 3), 2),
-    "16-bit in 32": (saved("tiff", Image.fromarray(GREY.astype(np.int32) * 257)), np.dstack([GREY] * 3), 2),
-    "16-bit colours": (
-        cv2.imencode(".png", COLOURS[..., ::-1].astype(np.uint16) * 257)[1].tobytes(),
-        COLOURS,
-        2,
-    ),
-    "animated GIF": (
-        saved("gif", Image.fromarray(GREY), save_all=True, append_images=[Image.new("L", (64, 64))]),
-        np.dstack([GREY] * 3),
-        2,
-    ),
-    "animated PNG": (saved("png", COLOUR, save_all=True, append_images=[Image.new("RGB", (64, 64))]), COLOURS, 2),
-    "1x1": (saved("png", Image.new("RGB", (1, 1), (9, 8, 7))), np.full((64, 64, 3), (9, 8, 7), np.uint8), 0),
-    "a line": (saved("png", Image.new("RGB", (900, 1), (9, 8, 7))), np.full((64, 64, 3), (9, 8, 7), np.uint8), 0),
-    "1-bit": (saved("png", Image.new("1", (64, 64), 1)), np.full((64, 64, 3), 255, np.uint8), 0),
-}
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_each_kind_is_read_as_it_looks(tmp_path: Path, kind: str) -> None:
-    data, shown, difference = KINDS[kind]
-    (tmp_path / "x").write_bytes(data)  # what a file is does not depend on its name
-    found = read_picture(str(tmp_path / "x"))
-    assert found.shape == (32, 32, 3)
-    assert found.dtype == np.uint8
-    edge = np.abs(found - halved(shown))[1:-1, 1:-1]  # a resampling filter meets fewer pixels at the border
-    assert edge.max() <= difference
-
-
-@pytest.mark.parametrize("size", [(128, 128), (520, 512), (2000, 1600)])
-def test_a_large_jpeg_is_decoded_small_and_looks_the_same(tmp_path: Path, size: tuple[int, int]) -> None:
-    """Its details, which are a pixel of the result each, included."""
-    detailed = Image.fromarray(np.random.default_rng(0).integers(0, 256, (32, 32), np.uint8))
-    detailed.resize(size, Image.Resampling.BICUBIC).save(tmp_path / "x.png")
-    Image.open(tmp_path / "x.png").save(tmp_path / "x.jpg", quality=95)
-    small, exact = (read_picture(str(tmp_path / name)).astype(int) for name in ("x.jpg", "x.png"))
-    assert np.abs(small - exact).max() <= 12
-
-
-def test_transparency_is_on_white(tmp_path: Path) -> None:
-    pixels = np.zeros((32, 32, 4), np.uint8)
-    pixels[:16] = (255, 0, 0, 128)  # half of it
-    pixels[16:] = (0, 0, 0, 0)  # black, but unseen
-    Image.fromarray(pixels).save(tmp_path / "x.png")
-    found = read_picture(str(tmp_path / "x.png")).astype(int)
-    assert np.abs(found[:16] - (255, 127, 127)).max() <= 1
-    assert (found[16:] == 255).all()
-    palette = Image.new("P", (32, 32), 1)
-    palette.putpalette([0, 0, 0, 0, 200, 0])
-    palette.save(tmp_path / "x.gif", transparency=1)
-    assert (read_picture(str(tmp_path / "x.gif")) == 255).all()
-
-
-# How the file stores what is seen, for each value of EXIF's orientation.
-ORIENTATIONS: dict[int, Callable[[NDArray[np.uint8]], NDArray[np.uint8]]] = {
-    1: lambda seen: seen,
-    2: lambda seen: seen[:, ::-1],
-    3: lambda seen: seen[::-1, ::-1],
-    4: lambda seen: seen[::-1],
-    5: lambda seen: seen.transpose(1, 0, 2),
-    6: lambda seen: np.rot90(seen),
-    7: lambda seen: seen[::-1, ::-1].transpose(1, 0, 2),
-    8: lambda seen: np.rot90(seen, -1),
-}
-
-
-@pytest.mark.parametrize("orientation", ORIENTATIONS)
-def test_a_photograph_is_turned_upright(tmp_path: Path, orientation: int) -> None:
-    seen = COLOURS[:32, :32]
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    Image.fromarray(np.ascontiguousarray(ORIENTATIONS[orientation](seen))).save(tmp_path / "x.png", exif=exif)
-    np.testing.assert_array_equal(read_picture(str(tmp_path / "x.png")), seen)
-
-
-REFUSED = {
-    "empty": (b"", "is empty"),
-    "blank": (b"\n\n", "is empty"),
-    "text": (b"hello\n", "is not a picture; these formats can be read: PNG, JPEG, "),
-    "SVG": (b'<?xml version="1.0"?>\n<svg xmlns="http://www.w3.org/2000/svg"/>', "is an SVG drawing, not pixels"),
-    "truncated PNG": (saved("png", COLOUR)[:-100], "cannot be read: it is damaged: image file is truncated"),
-    "truncated JPEG": (saved("jpeg", COLOUR)[:-200], "cannot be read: it is damaged: image file is truncated"),
-    "huge": (png(60_000, 60_000), "has too many pixels: 3,600,000,000, at most 64,000,000"),
-    "large": (png(10_000, 9_000), "has too many pixels: 10,000 x 9,000, at most 64,000,000; make it smaller"),
-    "a text that grows": (png(32, 32, bytes(10**7)), "cannot be read: it is damaged: Decompressed data too large"),
-    "floats": (saved("tiff", Image.fromarray(GREY.astype(np.float32))), "has floating-point pixels"),
-    "32 bits": (saved("tiff", Image.fromarray(GREY.astype(np.int32) * 10**6)), "has pixels of 32 bits"),
-    "EPS": (saved("eps", COLOUR), "is not a picture"),  # Pillow would start Ghostscript
-}
-
-
-@pytest.mark.parametrize("kind", REFUSED)
-def test_what_is_no_picture_is_refused(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    data, reason = REFUSED[kind]
-    (tmp_path / "x.png").write_bytes(data)
-    if kind in ("huge", "large"):  # by the header: nothing is decoded
-        monkeypatch.setattr(Image.Image, "load", lambda _: pytest.fail("decoded"))
-        monkeypatch.setattr("PIL.ImageFile.ImageFile.load", lambda _: pytest.fail("decoded"))
-    with pytest.raises(UserError) as error:
-        read_picture(str(tmp_path / "x.png"))
-    assert str(error.value).startswith(reason)
-    assert "\n" not in str(error.value)
-
-
-def test_a_damaged_file_never_raises_anything_else(tmp_path: Path) -> None:
-    random, refused = np.random.default_rng(0), 0
-    files = [KINDS[kind][0] for kind in ("PNG", "TIFF", "WebP", "JPEG", "palette", "BMP", "16-bit grey TIFF")]
-    for data in [data for data in files for _ in range(40)]:
-        damaged = np.frombuffer(data, np.uint8).copy()
-        damaged[random.integers(0, len(data), 5)] = random.integers(0, 256, 5)
-        damaged[random.integers(0, min(64, len(data)))] ^= 1 << random.integers(8)
-        (tmp_path / "x").write_bytes(damaged[: random.integers(len(data) // 2, len(data) + 1)].tobytes())
-        try:
-            assert read_picture(str(tmp_path / "x")).shape == (32, 32, 3)
-        except UserError:
-            refused += 1
-    assert refused > 20
 
 
 @pytest.fixture(scope="module")
@@ -227,10 +46,10 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> str:
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Pictures, what is none, and a folder in it; the current one."""
     COLOUR.save(tmp_path / "b.png")
-    (tmp_path / "a.png").write_text("text")
-    (tmp_path / "notes.txt").write_text("text")
+    (tmp_path / "a.png").write_text("text", encoding="utf-8")
+    (tmp_path / "notes.txt").write_text("text", encoding="utf-8")
     (tmp_path / "inner").mkdir()
-    Image.fromarray(GREY).save(tmp_path / "inner/c.JPG")
+    Image.linear_gradient("L").save(tmp_path / "inner/c.JPG")
     for hidden in (".hidden", "inner/.trash"):
         (tmp_path / hidden).mkdir()
         COLOUR.save(tmp_path / hidden / "d.png")
@@ -262,7 +81,8 @@ def test_json_is_what_the_network_computes(network: str, capsys: pytest.CaptureF
     output, errors = capsys.readouterr()
     lines = [json.loads(line) for line in output.splitlines()]
     assert [line["picture"] for line in lines] == ["inner/c.JPG", "b.png"]
-    pictures = np.stack([read_picture(line["picture"]) for line in lines])
+    files = [io.BytesIO(Path(line["picture"]).read_bytes()) for line in lines]
+    pictures = np.stack([np.asarray(read_picture(file)) for file in files])
     for line, expected in zip(lines, probabilities(load_exported(Path(network)), pictures), strict=True):
         found = {each["class"]: each["probability"] for each in line["predictions"]}
         assert found == pytest.approx(dict(zip(CLASSES, map(float, expected), strict=True)), abs=1e-6)
@@ -309,8 +129,8 @@ def test_what_may_not_be_read_is_named(
     network: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     model = load_exported(Path(network))
-    monkeypatch.setattr("cifar10.classify.command.load_exported", lambda _: model)
-    with tempfile.TemporaryDirectory() as name:  # pytest's own are for one user alone
+    monkeypatch.setattr("cifar10.classify.lines.load_exported", lambda _: model)
+    with Reader() as reader, tempfile.TemporaryDirectory() as name:  # pytest's own are for one user alone
         folder = Path(name)
         folder.chmod(0o755)
         COLOUR.save(folder / "a.png")
@@ -319,7 +139,7 @@ def test_what_may_not_be_read_is_named(
         user = os.geteuid()
         os.seteuid(65534 if user == 0 else user)  # root may read everything
         try:
-            assert classify([f"{name}/a.png", name], network, 1, as_json=False) == 1
+            assert print_lines(reader, [f"{name}/a.png", name], network, 1, as_json=False) == 1
         finally:
             os.seteuid(user)
     denied = "cannot be read: Permission denied"
@@ -330,7 +150,7 @@ def test_what_may_not_be_read_is_named(
 def test_without_a_network_one_line_says_what_to_do(
     network: str, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cifar10.classify.command.RELEASE", folder / "release/cifar10.onnx")
+    monkeypatch.setattr("cifar10.classify.lines.RELEASE", folder / "release/cifar10.onnx")
     with pytest.raises(UserError, match=r"release/cifar10\.onnx: is missing; .*--model FILE PICTURE$"):
         classify(["b.png"], None, 1, as_json=False)
     with pytest.raises(UserError, match=r"^x\.onnx: is missing; .* dvc repro"):
@@ -359,11 +179,11 @@ from cifar10.__main__ import main
 try:
     main()
 finally:
-    heavy = {"torch", "torchvision", "onnx", "pydantic", "dvc", "matplotlib", "sklearn", "cv2", "tqdm"}
+    heavy = {"torch", "torchvision", "onnx", "pydantic", "dvc", "matplotlib", "sklearn", "cv2", "tqdm", "PIL"}
     print("loaded:", *sorted(heavy & set(sys.modules)))
 """
     with start("-", "--model", network, "--top", "1", "--json", code=code) as process:
-        output, errors = process.communicate(saved("png", COLOUR))
+        output, errors = process.communicate(Path("b.png").read_bytes())
     answer, loaded = output.decode().splitlines()
     assert json.loads(answer)["picture"] == "-"
     assert loaded == "loaded:"
@@ -390,6 +210,31 @@ def test_the_command_ends_without_a_traceback(network: str) -> None:
         process.send_signal(signal.SIGINT)
         assert process.stderr.read() == b""
     assert process.returncode == -signal.SIGINT
+
+
+@pytest.mark.usefixtures("folder")
+def test_a_decoder_does_not_outlive_the_command(network: str) -> None:
+    with start("a.png", "-", "--model", network) as process:
+        assert process.stderr is not None
+        assert process.stderr.readline().startswith(b"error: a.png: ")
+        decoders = psutil.Process(process.pid).children()
+        assert len(decoders) == 1
+        process.kill()
+        assert psutil.wait_procs(decoders, timeout=60)[1] == []
+
+
+def test_a_pipe_is_read_only_if_it_is_named(network: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """In a folder, nobody may ever write into it."""
+    pipe = folder / "inner/pipe.png"
+    os.mkfifo(pipe)
+    data = (folder / "b.png").read_bytes()
+    for argument, refused in (("inner", 1), ("inner/pipe.png", 0)):
+        threading.Thread(target=pipe.write_bytes, args=(data,), daemon=True).start()  # it waits for a reader
+        assert classify([argument], network, 1, as_json=False) == refused
+        assert not refused or pipe.read_bytes() == data
+    output, errors = capsys.readouterr()
+    assert [line.split()[0] for line in output.splitlines()[1::2]] == ["inner/c.JPG", "inner/pipe.png"]
+    assert errors == "error: inner/pipe.png: is a pipe, which is read only if the command names it\n"
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a full disk at hand")

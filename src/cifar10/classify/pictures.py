@@ -1,107 +1,118 @@
 """A picture file as the network takes it, or the reason why it cannot be read."""
 
-import io
 import re
-import stat
-import sys
 import warnings
-from pathlib import Path
-from typing import BinaryIO
+from collections.abc import Callable
+from typing import IO, BinaryIO
 
-import numpy as np
-from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageOps, PngImagePlugin
 
+from cifar10.classify import SIDE
+from cifar10.classify.depth import Depth, depth_of
 from cifar10.core.errors import UserError
 
-SIDE = 32
-HOW = f"the centre square, scaled to {SIDE}x{SIDE} (antialiased), transparency on white"
 # Not EPS, for which Pillow starts another program, nor TGA, which begins like nothing in particular. JPEG includes MPO.
 FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "AVIF", "BMP", "TIFF", "JPEG2000", "PPM", "ICO")
-MOST_PIXELS = 64_000_000  # decoded, a quarter of a gigabyte; a small file can claim any number
-MOST_BYTES = 256_000_000  # of a pipe, which is kept in memory
+MOST_PIXELS = 64_000_000  # decoded, a quarter of a gigabyte
+NO_MEMORY = re.compile("out of memory|too much memory|data too large|decoder error -9", re.I)
+UNSUPPORTED = re.compile("unsupported|not (yet )?supported|unknown|cannot handle|unable|samples per pixel|ftyp", re.I)
 
 
-def read_picture(source: str) -> NDArray[np.uint8]:
-    """The picture in a file, or in standard input for "-", as RGB (32, 32, 3); UserError says why it cannot be read."""
+def read_picture(file: BinaryIO) -> Image.Image:
+    """Return the picture in an open file as RGB of 32x32; raise UserError, or MemoryError, if it cannot be read."""
     try:
-        with _opened(source) as file, warnings.catch_warnings(action="ignore"):
-            return _scaled(_open(file))
-    except (UserError, KeyboardInterrupt):
+        with warnings.catch_warnings(action="ignore"):
+            return _scaled(_open(file), file)
+    except (UserError, MemoryError):
         raise
-    except MemoryError:
-        raise UserError("there is not enough memory to decode it") from None
-    except Exception as error:  # for a damaged file Pillow raises almost anything
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else f"it is damaged: {error}"
-        raise UserError(f"cannot be read: {' '.join(str(reason).split())}") from None
-
-
-def _opened(source: str) -> BinaryIO:
-    if source == "-":
-        if sys.stdin is None or sys.stdin.isatty():
-            raise UserError("there is no picture in standard input; send one: cifar10 classify - < picture.png")
-        return _in_memory(sys.stdin.buffer)
-    path = Path(source)
-    mode = path.stat().st_mode
-    if stat.S_ISFIFO(mode):
-        with path.open("rb") as pipe:
-            return _in_memory(pipe)
-    if not stat.S_ISREG(mode):
-        raise UserError("is neither a file nor a folder")
-    return path.open("rb")
-
-
-def _in_memory(pipe: BinaryIO) -> BinaryIO:
-    """Pillow must be able to go back in a file."""
-    data = pipe.read(MOST_BYTES + 1)
-    if len(data) > MOST_BYTES:
-        raise UserError(f"is too large for a pipe: at most {MOST_BYTES:,} bytes; name a file instead")
-    return io.BytesIO(data)
-
-
-def _open(file: BinaryIO) -> Image.Image:
-    """Read the header alone; UserError where it is of no picture, or of one that is too large to decode."""
-    start = file.read(1000).lstrip(b"\xef\xbb\xbf \t\r\n")
-    file.seek(0)
-    if not start:
-        raise UserError("is empty")
-    try:
-        image: Image.Image = Image.open(file, formats=FORMATS)
-    except UnidentifiedImageError:
-        if start.startswith((b"<svg", b"<?xml", b"<!--", b"<!DOCTYPE svg")) and b"<svg" in start:
-            raise UserError("is an SVG drawing, not pixels; save it as PNG") from None
-        raise UserError(f"is not a picture; these formats can be read: {', '.join(FORMATS)}") from None
-    except Image.DecompressionBombError as error:  # Pillow's own limit, which is higher; it names the number of pixels
+    except Image.DecompressionBombError as error:  # of what the file holds inside; it names the number of pixels
         pixels = next((int(number) for number in re.findall(r"\d+", str(error))), 0)
         raise UserError(f"has too many pixels: {pixels:,}, at most {MOST_PIXELS:,}; make it smaller") from None
+    except Exception as error:  # Pillow raises almost anything
+        if NO_MEMORY.search(str(error)):
+            raise MemoryError from None
+        raise UserError(_reason(error)) from None
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return f"cannot be read: {error.strerror}"
+    text = " ".join(str(error).split())
+    if isinstance(error.__cause__, KeyError) and text.isdigit():  # in a table of what Pillow reads
+        text = f"unknown code {text}"
+    if UNSUPPORTED.search(text):
+        return f"is of an unsupported kind: {text}; save it as PNG"
+    return f"cannot be read: it is damaged: {text}"
+
+
+def _open(file: BinaryIO) -> ImageFile.ImageFile:
+    """Read the header alone; raise UserError if it is of no picture, or of one that is too large."""
+    Image.MAX_IMAGE_PIXELS = MOST_PIXELS // 2  # Pillow raises an error for more than twice as many
+    PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY = 2**28  # a colour profile or XMP may be large
+    start = file.read(1000)
+    file.seek(0)
+    text = start.lstrip(b"\xef\xbb\xbf \t\r\n")
+    if not text:
+        raise UserError("is empty")
+    if text.startswith((b"<svg", b"<?xml", b"<!--", b"<!DOCTYPE svg")) and b"<svg" in text:
+        raise UserError("is an SVG drawing, not pixels; save it as PNG")
+    image = _factory(start)(file, "")
     width, height = image.size
     if width * height > MOST_PIXELS:
         raise UserError(f"has too many pixels: {width:,} x {height:,}, at most {MOST_PIXELS:,}; make it smaller")
     return image
 
 
-def _scaled(image: Image.Image) -> NDArray[np.uint8]:
-    """Decode the first frame, turn it upright, and do what HOW says."""
+def _factory(start: bytes) -> Callable[[IO[bytes], str], ImageFile.ImageFile]:
+    """Return Pillow's reader of files that begin like this. Image.open would keep its reasons to itself."""
+    for load in (Image.preinit, Image.init):  # the second loads all formats, which takes longer
+        load()
+        for name in FORMATS:
+            factory, accept = Image.OPEN.get(name, (None, None))
+            if factory and accept and accept(start[:16]) is True:
+                return factory
+    raise UserError(f"is not a picture; these formats can be read: {', '.join(FORMATS)}")
+
+
+def _scaled(image: ImageFile.ImageFile, file: BinaryIO) -> Image.Image:
+    """Decode the first frame, turn it upright, and do what HOW says. At most two copies exist at a time."""
+    depth = depth_of(image, file)
     image.draft(None, (8 * SIDE, 8 * SIDE))  # a JPEG: decoded at up to an eighth of its size, four times faster
-    image = ImageOps.exif_transpose(image)
+    ImageOps.exif_transpose(image, in_place=True)
     side = min(image.size)
     left, top = (image.width - side) // 2, (image.height - side) // 2
-    image = _eight_bits(image.crop((left, top, left + side, top + side)))
+    square = image.crop((left, top, left + side, top + side))
+    del image
+    square = _eight_bits(square, depth)
     # With transparency, Pillow weighs each pixel by its opacity, so hidden colours do not show at the edges.
-    image = image.convert("RGBA" if image.has_transparency_data else "RGB")
-    image = image.resize((SIDE, SIDE), Image.Resampling.LANCZOS)
-    if image.mode == "RGBA":
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-    return np.array(image)
+    mode = "RGBA" if square.has_transparency_data else "RGB"
+    square = square.convert(mode)
+    small = square.resize((SIDE, SIDE), Image.Resampling.LANCZOS)
+    if mode == "RGBA":
+        small = Image.alpha_composite(Image.new("RGBA", small.size, "white"), small).convert("RGB")
+    return small
 
 
-def _eight_bits(image: Image.Image) -> Image.Image:
+def _eight_bits(image: Image.Image, depth: Depth) -> Image.Image:
     """The upper 8 of 16 bits of grey; Pillow would take all above 255 for white, but does it so for colours."""
     if image.mode == "F":
         raise UserError("has floating-point pixels, whose black and white nobody knows; save it with 8 bits")
+    if image.mode == "La":  # grey multiplied by its opacity, which Pillow converts to nothing else
+        return image.convert("LA")
     if not image.mode.startswith("I"):
         return image
-    values = np.asarray(image)
-    if values.min() < 0 or values.max() > 65_535:
-        raise UserError("has pixels of 32 bits, whose white nobody knows; save it with 8 bits")
-    return Image.fromarray((values.astype(np.uint16) >> 8).astype(np.uint8))
+    import numpy as np  # which takes longer to load than all else here, and only these few need
+
+    transparent = image.info.get("transparency")  # a value of 16 bits
+    grey = Image.new("L" if transparent is None else "LA", image.size)
+    for top in range(0, image.height, 100):  # all at once, they would need three more copies
+        values = np.asarray(image.crop((0, top, image.width, min(top + 100, image.height))))
+        if values.min() < 0 or values.max() > 65_535:
+            raise UserError("has pixels of 32 bits, whose white nobody knows; save it with 8 bits")
+        rows = Image.fromarray((values >> (depth.bits - 8)).astype(np.uint8))
+        if depth.white_is_zero:
+            rows = ImageOps.invert(rows)
+        if transparent is not None:
+            rows.putalpha(Image.fromarray((values != transparent).astype(np.uint8) * 255))
+        grey.paste(rows, (0, top))
+    return grey
