@@ -110,7 +110,10 @@ def test_a_read_only_folder_is_named(
     folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_json(str(folder / "x.json"), "as before")
-    with read_only(folder), pytest.raises(UserError, match=r"x.json: cannot be written: Permission denied; .* half-written"):
+    with (
+        read_only(folder),
+        pytest.raises(UserError, match=r"x.json: cannot be written: Permission denied; .* half-written"),
+    ):
         write_json(str(folder / "x.json"), "new")
     assert (folder / "x.json").read_text() == '"as before"\n'
     monkeypatch.chdir(folder)

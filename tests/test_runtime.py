@@ -1,6 +1,7 @@
 import os
 import platform
 import resource
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ from cifar10.core.errors import ParamsError
 from cifar10.core.params import Params
 from cifar10.inference.cores import Crowd, Turn
 from cifar10.inference.runtime import set_up
+from tests.clone import ROOT
 
 
 @pytest.fixture(autouse=True)
@@ -76,6 +78,7 @@ def test_auto_is_not_more_threads_than_a_container_may_use(params: Params, monke
     """PyTorch counts the machine's cores; joblib knows of a quota (cgroups) and of an affinity."""
     before = torch.get_num_threads()
     monkeypatch.setattr("cifar10.inference.cores.cpu_count", lambda **_: 2)
+    monkeypatch.setattr("cifar10.inference.runtime.pin", lambda _: frozenset())
     try:
         torch.set_num_threads(3)
         assert set_up(params.model_copy(update={"threads": "auto"})).threads == torch.get_num_threads() == 2
@@ -90,15 +93,37 @@ def turn(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], Turn]:
     monkeypatch.setattr("cifar10.inference.cores.QUEUE", f"\0test {os.getpid()} next")
 
     def make(threads: int) -> Turn:
-        made = Turn(threads)
+        made = Turn(threads, range(3))
         made.names = [f"\0test {os.getpid()} core {core}" for core in range(3)]
-        made.threads = threads
         return made
 
     return make
 
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has these names")
+
+
+@linux
+def test_each_thread_has_a_core_of_its_own_and_workers_have_all() -> None:
+    """In a process of its own, with as many threads as cores."""
+    code = """
+import os, torch
+from cifar10.inference.cores import pin
+cores = os.sched_getaffinity(0)
+torch.set_num_threads(len(cores))
+assert pin(len(cores) + 1) == cores == os.sched_getaffinity(0)  # not as many: no thread is bound
+assert pin(len(cores)) == cores
+bound = [tuple(os.sched_getaffinity(int(thread))) for thread in os.listdir("/proc/self/task")]
+from cifar10.training.batches import _begin_worker
+if not os.fork():
+    _begin_worker(cores, 0)
+    os._exit(os.sched_getaffinity(0) != cores)
+assert os.wait()[1] == 0
+print(len(cores) == 1 or {(core,) for core in cores} <= set(bound) and os.sched_getaffinity(0) != cores)
+"""
+    environment = os.environ | {"OMP_NUM_THREADS": str(os.cpu_count()), "PYTHONPATH": str(ROOT / "src")}
+    output = subprocess.check_output([sys.executable, "-c", code], env=environment, encoding="utf-8")
+    assert output == "True\n"
 
 
 @linux

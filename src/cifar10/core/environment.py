@@ -10,7 +10,7 @@ import sys
 
 # git exports where the repository of a hook is, a notebook its way of drawing, a shell another library's folder ...
 FOREIGN = re.compile(
-    r"(GIT|PIP|UV)_\w+|PYTHON\w+|(MAKE|MF)[A-Z]+|MPLBACKEND|MATPLOTLIBRC|CDPATH|OMP_(DYNAMIC|THREAD_LIMIT)"
+    r"(GIT|PIP|UV)_\w+|PYTHON\w+|(MAKE|MF)[A-Z]+|MPLBACKEND|MATPLOTLIBRC|CDPATH|OMP_(DYNAMIC|THREAD_LIMIT|PROC_BIND|PLACES)"
 )
 # ... but who commits, how the network is reached and where packages come from is for us as well.
 OURS = re.compile(

@@ -13,7 +13,7 @@ from torch import nn
 
 from cifar10.core.errors import ParamsError
 from cifar10.core.params import Params
-from cifar10.inference.cores import Turn, physical_cores
+from cifar10.inference.cores import Turn, physical_cores, pin
 
 LIBRARIES = ("torch", "numpy", "albumentations", "opencv-python-headless", "scikit-learn")
 
@@ -23,6 +23,7 @@ class Runtime(NamedTuple):
     precision: str  # bf16 | fp32
     threads: int
     turn: AbstractContextManager[None] = nullcontext()  # inside, the cores are this training's
+    cores: frozenset[int] = frozenset()  # of this process, for its children; its threads have one each
 
     def place(self, model: nn.Module) -> None:
         """Move `model` to the device, its convolutions in the layout that is fast on CPUs and GPUs alike."""
@@ -65,9 +66,10 @@ def set_up(params: Params) -> Runtime:
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     _keep_freed_memory()
     torch.backends.cudnn.conv.fp32_precision = "ieee"  # type: ignore[attr-defined] # else fp32 on a GPU means TF32, ten bits
-    return Runtime(
-        torch.device("cuda" if cuda else "cpu"), precision, threads, nullcontext() if cuda else Turn(threads)
-    )
+    if cuda:
+        return Runtime(torch.device("cuda"), precision, threads)
+    cores = pin(threads)
+    return Runtime(torch.device("cpu"), precision, threads, Turn(threads, cores), cores)
 
 
 def _keep_freed_memory() -> None:

@@ -1,7 +1,8 @@
 """From arrays to batches: the validation split, the order of the images, augmented batches."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -88,8 +89,10 @@ def augmenter(params: Params, statistics: Statistics) -> Composed | Fused:
     return form(params.augmentation, statistics.mean)
 
 
-def batch_loader(split: Split, statistics: Statistics, params: Params) -> tuple[DataLoader[Batch], Order]:
-    """A loader of whole batches, which worker processes make ahead, and the order that it follows."""
+def batch_loader(
+    split: Split, statistics: Statistics, params: Params, cores: Collection[int] = ()
+) -> tuple[DataLoader[Batch], Order]:
+    """A loader of whole batches, which worker processes make ahead, on `cores`, and the order that it follows."""
     order = Order(len(split.labels), params)
     # auto: a batch takes 1 to 3 ms, so on few cores a worker gains less than the core that it takes from the training.
     workers = min(4, torch.get_num_threads() // 4) if params.workers == "auto" else params.workers
@@ -103,7 +106,7 @@ def batch_loader(split: Split, statistics: Statistics, params: Params) -> tuple[
         # Arrays come through a pipe. Tensors would take shared memory, of which a container may have too little: the
         # worker then loses the batch, and the training would wait for it without end.
         collate_fn=_as_it_is,
-        worker_init_fn=_leave_process_group,
+        worker_init_fn=partial(_begin_worker, cores),
         generator=torch.Generator(),  # otherwise it draws from the global generator, which dropout uses
     )
     return loader, order
@@ -121,6 +124,8 @@ def _as_it_is(batch: Any) -> Any:
     return batch
 
 
-def _leave_process_group(_: int) -> None:
-    """Otherwise a signal to the whole group (Ctrl-C, kill) would end the workers before the training saves."""
+def _begin_worker(cores: Collection[int], _: int) -> None:
+    # Otherwise a signal to the whole group (Ctrl-C, kill) would end the workers before the training saves.
     os.setpgrp()
+    if cores:  # otherwise the workers would inherit the one core of the training's main thread
+        os.sched_setaffinity(0, cores)

@@ -51,7 +51,7 @@ class Training:
     ) -> None:
         self.model, self.validation, self.statistics = model, validation, statistics
         self.params, self.runtime = params, runtime
-        self.loader, self.order = batch_loader(split, statistics, params)
+        self.loader, self.order = batch_loader(split, statistics, params, runtime.cores)
         runtime.place(model)
         self.optimizers = build_optimizers(model, params)
         self.schedule = Schedule(self.optimizers, params, len(self.order))
