@@ -26,10 +26,6 @@ def augmented(params: Params, images: NDArray[np.uint8], entropy: int = 0, **cha
     return Fused(settings, MEAN)(images, [entropy])
 
 
-def test_all_off_changes_nothing(params: Params, images: NDArray[np.uint8]) -> None:
-    assert np.array_equal(augmented(params, images), images)
-
-
 def test_hole(params: Params, images: NDArray[np.uint8]) -> None:
     corners = set()
     for image, original in zip(augmented(params, images, hole_p=1.0, hole_size=9), images, strict=True):
@@ -40,14 +36,6 @@ def test_hole(params: Params, images: NDArray[np.uint8]) -> None:
         assert len(rows) == 81
         corners.add((rows.min(), columns.min()))
     assert len(corners) > 100  # of the 24 x 24 places, drawn again for each image
-
-
-def test_flip(params: Params, images: NDArray[np.uint8]) -> None:
-    result = augmented(params, images, flip_p=0.5)
-    flipped = np.array([np.array_equal(image, images[0][:, ::-1]) for image in result])
-    kept = np.array([np.array_equal(image, images[0]) for image in result])
-    assert (flipped ^ kept).all()
-    assert 70 < flipped.sum() < 130  # 100 expected, standard deviation 7
 
 
 def test_affine_moves_but_paints_nothing(params: Params, images: NDArray[np.uint8]) -> None:
@@ -92,6 +80,7 @@ def smooth() -> NDArray[np.uint8]:
         {"flip_p": 0.0, "affine_p": 1.0, "hole_p": 0.0},
         {"affine_p": 0.8, "rotate": 180.0, "scale": 0.5, "shift": 0.25, "hole_size": 16},
         {"affine_p": 1.0, "rotate": 0.0, "scale": 0.0, "hole_size": 1},
+        {"affine_p": 1.0, "rotate": 1.0, "scale": 0.0, "shift": 0.0},
         {"affine_p": 1.0, "shift": 0.0, "hole_p": 1.0, "hole_size": 32},
     ],
 )
@@ -111,6 +100,7 @@ def test_fused_gives_the_pixels_of_albumentations(
 def test_the_specification_is_the_list_that_one_extends(params: Params, images: NDArray[np.uint8]) -> None:
     settings = params.augmentation.model_copy(update={"flip": "random", "flip_p": 1.0, "affine_p": 0.0, "hole_p": 0.0})
     transform = composed(settings, MEAN)
+    assert transform.strict  # an argument that albumentations does not know is an error
     assert [type(each) for each in transform.transforms] == [A.HorizontalFlip, A.Affine, A.CoarseDropout]
     extended = Composed(settings, MEAN)
     extended.transform = A.Compose([*transform.transforms, A.InvertImg(p=1.0)], strict=True)

@@ -28,7 +28,6 @@ STATISTICS = Statistics([0.5] * 3, [0.25] * 3)
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("lr", "-1", "lr: must be > 0 (got -1)"),
         ("lr", "0", "lr: must be > 0 (got 0)"),
         ("lr", "true", "lr: must be a valid number (got True)"),
         ("lr", "'0.1'", "lr: must be a valid number (got '0.1')"),
@@ -37,10 +36,8 @@ STATISTICS = Statistics([0.5] * 3, [0.25] * 3)
         ("lr", "", "lr: must be a valid number (got None)"),
         ("lr", "[0.1]", "lr: must be a valid number (got [0.1])"),
         ("epochs", "3.0", "epochs: must be a valid integer (got 3.0)"),
-        ("epochs", "0", "epochs: must be >= 1 (got 0)"),
         ("dataset", "mnist", "dataset: must be 'cifar10' or 'digits' (got 'mnist')"),
         ("nesterov", "1", "nesterov: must be a valid boolean (got 1)"),
-        ("workers", "-1", "workers: must be auto or a whole number from 0 to 256 (got -1)"),
         ("threads", "true", "threads: must be auto or a whole number from 1 to 256 (got True)"),
     ],
 )
@@ -167,6 +164,38 @@ def with_value(path: tuple[str, ...], value: Any) -> dict[str, Any]:
 
 MISSING, MISSPELT = object(), object()
 WRONG_FOR_ALL = [MISSING, MISSPELT, None, [], [1], {"a": 1}, "", "12 monkeys", -1, 1e30, math.nan, math.inf, -math.inf]
+
+
+BOUNDS = {
+    "> 0, < 1": "step.gamma onecycle.pct_start plateau.factor",
+    "> 0, <= 1000": "lr muon.lr_ratio",
+    ">= 0, < 1": "dropout ema momentum muon.momentum sam_rho augmentation.shift augmentation.scale",
+    ">= 0, <= 1": "augmentation.flip_p augmentation.affine_p augmentation.hole_p",
+    ">= 0, <= 180": "augmentation.rotate",
+    ">= 0, <= 1000": "weight_decay",
+    ">= 0, <= 10000": "plateau.patience",
+    ">= 0, < 50000": "validation_size",
+    ">= 0, < 4294967296": "seed",
+    ">= 1, <= 32": "augmentation.hole_size",
+    ">= 1, <= 10000": "epochs",
+    ">= 1, <= 10000000": "step.step_size",
+    ">= 1, <= 1000000000": "onecycle.div_factor onecycle.final_div_factor",
+    ">= 2, <= 50000": "batch_size",
+    "auto or a whole number from 0 to 256": "workers",
+    "auto or a whole number from 1 to 256": "threads",
+}
+
+
+def test_the_bounds_of_every_number() -> None:
+    keys = {key: bounds for bounds, names in BOUNDS.items() for key in names.split()}
+    literals = {"dataset", "execution", "optimizer", "nesterov", "schedule", "augmentation.flip", "augment_with"}
+    groups = {"muon", "step", "onecycle", "plateau", "augmentation", "tta", "device", "precision"}
+    assert keys.keys() | literals | groups == {".".join(path) for path in SCHEMA}
+    for key, bounds in keys.items():
+        for value, bound in zip((-1, 10**11), bounds.split(", ") * 2, strict=False):
+            with pytest.raises(ParamsError) as error:
+                parse_params(yaml.safe_dump(with_value(tuple(key.split(".")), value)))
+            assert str(error.value) == f"params.yaml: {key}: must be {bound} (got {value})"
 
 
 @pytest.mark.parametrize("path", SCHEMA, ids=".".join)
