@@ -37,7 +37,7 @@ def test_only_waiting_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("time.perf_counter", lambda: clock[0])
 
     def after(seconds: list[float]) -> list[float]:
-        return [clock.__setitem__(0, clock[0] + each) or each for each in seconds]  # type: ignore[func-returns-value]
+        return [clock.__setitem__(0, clock[0] + each) or each for each in seconds]
 
     for batch in found.timed(after([each])[0] for each in (1.0, 2.0, 4.0)):
         after([16 * batch])

@@ -9,7 +9,7 @@ from torch import nn
 
 from cifar10.core.params import Params
 from cifar10.network.model import LAYERS, Net
-from cifar10.training.muon import Muon, orthogonalised
+from cifar10.training.muon import orthogonalised
 from cifar10.training.optimizers import build_optimizers
 from cifar10.training.schedules import Schedule
 

@@ -53,7 +53,7 @@ def cells(monkeypatch: pytest.MonkeyPatch) -> list[Sequence[Cell]]:
 
 
 def predictions(count: int, wrong: Sequence[int]) -> Predictions:
-    """Of `count` numbered images, predicted as dogs; `wrong` are cats, the others dogs. Confidence rises, then falls."""
+    """`count` numbered images that are all taken for dogs, `wrong` of them by mistake; the 70th most confidently."""
     images = np.broadcast_to(np.arange(count, dtype=np.uint8)[:, None, None, None], (count, 32, 32, 3))
     actual = np.where(np.isin(np.arange(count), wrong), 0, 1)
     confidence = 0.9 - np.abs(np.arange(count) - 70) / 1000
@@ -165,7 +165,8 @@ def test_the_network_is_described_as_it_is(execution: Execution) -> None:
     # The positions that reach the logits are those of the lattice.
     dense, lattice = sides("dense"), sides("lattice")
     names = [layer.name for layer in LAYERS]
-    for axis, i in zip(maps, map(names.index, ("conv3", "transition1", "conv4", "conv5", "transition2", "conv7"))):
+    shown = [names.index(name) for name in ("conv3", "transition1", "conv4", "conv5", "transition2", "conv7")]
+    for axis, i in zip(maps, shown, strict=True):
         assert axis.get_title() == f"{names[i]}: {lattice[i] ** 2} of {dense[i] ** 2}"
         reached = np.asarray(axis.images[0].get_array())
         assert reached.shape == (dense[i], dense[i])
@@ -191,5 +192,5 @@ def test_the_network_is_described_as_it_is(execution: Execution) -> None:
     for i, row in enumerate(rows, start=1):
         assert [found[i, j].get_text() for j in range(6)] == [f"{x:,}" if isinstance(x, int) else x for x in row]
         assert (found[i, 4].get_color() == ORANGE) == (row[3] != row[4])
-        assert {found[i, j].get_weight() for j in range(6)} == {"bold" if i == len(rows) else "normal"}
+        assert {found[i, j].get_fontweight() for j in range(6)} == {"bold" if i == len(rows) else "normal"}
     assert len(found) == 6 * (1 + len(rows))
