@@ -12,16 +12,14 @@ from math import sqrt
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 import pytest
 import yaml
-from PIL import Image
 
 from cifar10.core.errors import UserError
 from tests.clone import PARAMS
 from tools.compare.__main__ import CSV, PLOT, compare
-from tools.compare.plot import draw, figure, wrapped
+from tools.compare.plot import figure, wrapped
 from tools.compare.runs import find_runs
 from tools.lock import load_fast
 from tools.params_editor import flat
@@ -203,12 +201,6 @@ def test_other_seeds_are_not_paired(repository: Repository) -> None:
     assert apart(found["lr 0.3"]) == (pytest.approx(0.01), None, "1 pair")  # of seed 1
     assert apart(found["lr 0.4"]) == (pytest.approx(0.02), None, "1 and 2 runs")
     assert found["lr 0.3"]["validation_accuracy_std"] == ""
-
-
-def test_two_common_seeds_are_paired_whatever_else_there_is(repository: Repository) -> None:
-    repository.seeds("base", {0: 0.90, 1: 0.92, 5: 0.1})
-    repository.seeds("lr", {0: 0.91, 1: 0.95, 6: 0.2}, lr=0.1)  # 0.01 and 0.03
-    assert apart(rows()["lr 0.1"]) == (pytest.approx(0.02), pytest.approx(0.01), "2 pairs")
 
 
 def test_columns_that_a_run_lacks_are_empty(repository: Repository, capsys: pytest.CaptureFixture[str]) -> None:
@@ -480,15 +472,6 @@ def test_the_picture_shows_every_seed_and_the_means() -> None:
     assert [label.get_text() for label in axes.get_yticklabels()] == ["best, with a name", "base", "one"]
     assert axes.get_xlabel() == "validation accuracy (%)"
     assert not [line for line in figure(SHOWN, [], "").axes[0].lines if line.get_label() == "base"]
-
-
-def test_the_picture_does_not_depend_on_the_users_style(tmp_path: Path) -> None:
-    before = draw(SHOWN, [0.85], "test accuracy")
-    with matplotlib.rc_context({"font.size": 20, "axes.facecolor": "red", "lines.linewidth": 9, "savefig.dpi": 30}):
-        assert draw(SHOWN, [0.85], "test accuracy") == before
-    (tmp_path / "picture.png").write_bytes(before)
-    with Image.open(tmp_path / "picture.png") as picture:
-        assert picture.size[0] == 800
 
 
 def test_long_labels_end_in_dots() -> None:

@@ -48,26 +48,6 @@ def test_mirrored_images_get_the_same_logits_when_both_views_count() -> None:
     torch.testing.assert_close(one, (single + mirrored) / 2)
 
 
-@pytest.mark.parametrize(("tta", "views_each"), [("none", 1), ("flip", 2), ("flip+shift", 6)])
-def test_each_view_is_computed_once(
-    monkeypatch: pytest.MonkeyPatch, tta: TestTimeAugmentation, views_each: int
-) -> None:
-    net, seen = Net("lattice", 0.0), []
-    forward = Net.forward
-
-    def counted(self: Net, images: torch.Tensor) -> torch.Tensor:
-        seen.append(images)
-        return forward(self, images)
-
-    monkeypatch.setattr(Net, "forward", counted)
-    images = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
-    plain, averaged = predict(
-        net, images, Statistics([0.5] * 3, [0.25] * 3), Runtime(torch.device("cpu"), "fp32", 1), tta
-    )
-    assert len(seen) == views_each
-    assert torch.equal(plain, averaged) == (tta == "none")
-
-
 def test_calibration_error_by_hand() -> None:
     # Confidences 0.9, 0.9 (bin 14 of 15, one of two right) and 0.6 (bin 9, right).
     logits = torch.log(torch.tensor([[0.9, 0.1], [0.9, 0.1], [0.4, 0.6]]))

@@ -1,4 +1,4 @@
-"""The stages in this process, on a few digits: each writes exactly what dvc.yaml declares, and the numbers are right."""
+"""The stages in this process, on a few digits: each writes exactly what dvc.yaml declares, with the right numbers."""
 
 import csv
 import json
