@@ -1,6 +1,7 @@
 """Disks, writers and files that go wrong, each really made to: named in one line, and nothing is lost."""
 
 import errno
+import io
 import os
 import re
 import resource
@@ -19,6 +20,7 @@ from pathlib import Path
 import matplotlib
 import pytest
 from matplotlib.figure import Figure
+from PIL import Image
 
 from cifar10.core.errors import UserError
 from cifar10.core.files import replacing
@@ -193,6 +195,8 @@ def test_a_users_matplotlibrc_changes_no_picture() -> None:
         figure = Figure(figsize=(2, 1))
         figure.subplots().plot([1, 2, 1], label="a line")
         figure.suptitle("title")
+        style = ("font.size", "axes.spines.top", "axes.spines.right", "image.interpolation")
+        assert [matplotlib.rcParams[key] for key in style] == [9, False, False, "nearest"]
         return figure
 
     plain = png(draw)
@@ -201,6 +205,9 @@ def test_a_users_matplotlibrc_changes_no_picture() -> None:
         styled = png(draw)
         assert matplotlib.rcParams["font.size"] == 20  # and the user's are as before
     assert styled == plain
+    larger = io.BytesIO()
+    Image.open(io.BytesIO(plain)).save(larger, "png")
+    assert len(plain) < len(larger.getvalue())
 
 
 def test_a_lost_terminal_asks_to_stop_except_under_nohup() -> None:

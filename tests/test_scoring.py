@@ -13,10 +13,12 @@ from cifar10.network.model import Net
 
 
 def test_score_by_hand() -> None:
-    logits = torch.log(torch.tensor([[0.7, 0.2, 0.1], [0.3, 0.3, 0.4], [0.2, 0.6, 0.2]]))
-    result = score(logits, np.array([0, 1, 1], np.uint8))
-    assert result.accuracy == pytest.approx(2 / 3)
-    assert result.loss == pytest.approx(-np.log([0.7, 0.3, 0.6]).mean())
+    logits = torch.log(
+        torch.tensor([[0.7, 0.2, 0.1], [0.2, 0.6, 0.2], [0.3, 0.3, 0.4], [0.1, 0.3, 0.6], [0.5, 0.3, 0.2]])
+    )
+    result = score(logits, np.array([0, 1, 1, 0, 2], np.uint8))  # right, right, two too high, one too low
+    assert result.accuracy == 0.4
+    assert result.loss == pytest.approx(-np.log([0.7, 0.6, 0.3, 0.1, 0.2]).mean())
 
 
 @pytest.mark.parametrize(("tta", "count"), [("none", 1), ("flip", 2), ("flip+shift", 6)])

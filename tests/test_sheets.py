@@ -38,6 +38,25 @@ def test_every_pixel_is_a_whole_square() -> None:
     assert len(np.argwhere((found == (1, 2, 3)).all(axis=2))) == 2 * 16
 
 
+def test_every_place_in_pixels() -> None:
+    image = np.zeros((5, 5, 3), np.uint8)
+    rows = [[Cell(image, "one\ntwo", "red"), Cell(image, "x")], [Cell(image)]]
+    figure = sheet(rows, "T", "S", ["a row", "b"], ["c", "d"], zoom=4)
+    # Across: 12, labels of 5 letters, 8 each, 10; then 20 + 20 for each image, the last gap only 12.
+    # Down: 12, two lines of 13, the subtitle 13 + 4, the column labels 13 + 4; then 20, two lines of 13, 10.
+    assert (figure.get_size_inches() * figure.dpi).tolist() == pytest.approx([62 + 2 * 40 + 2, 72 + 2 * 56 + 2])
+    places = [("T", 12, 10), ("S", 12, 31.5), ("c", 72, 55), ("d", 112, 55), ("a row", 52, 75.5)]
+    places += [("one\ntwo", 72, 98), ("x", 112, 95), ("b", 52, 131.5), ("", 72, 151)]
+    assert [text.get_text() for text in figure.texts] == [name for name, *_ in places]
+    found = [(text.get_position()[0] * 144, (1 - text.get_position()[1]) * 186) for text in figure.texts]
+    assert found == [pytest.approx(place) for _, *place in places]
+    assert [text.get_fontsize() for text in figure.texts[::5]] == [11, 8]
+    for title, subtitle, width in (("T" * 40, "S" * 49, 24 + 7 * 50), ("T" * 40, "S" * 51, 24 + 7 * 51)):
+        plain = sheet([[Cell(image)]], title, subtitle)
+        assert (plain.get_size_inches() * 100).tolist() == pytest.approx([width, 12 + 26 + 17 + 15 + 12])
+    assert (sheet([[Cell(image)] * 9], "T").get_size_inches() * 100).tolist() == pytest.approx([239, 65])
+
+
 @pytest.fixture
 def cells(monkeypatch: pytest.MonkeyPatch) -> list[Sequence[Cell]]:
     """The rows of the sheets that are drawn."""
