@@ -38,15 +38,6 @@ def test_hole(params: Params, images: NDArray[np.uint8]) -> None:
     assert len(corners) > 100  # of the 24 x 24 places, drawn again for each image
 
 
-def test_draws_derive_from_the_entropy_alone(params: Params, images: NDArray[np.uint8]) -> None:
-    on = {"flip_p": 0.5, "affine_p": 0.5, "hole_p": 0.5}
-    first = augmented(params, images, 1, **on)
-    assert np.array_equal(first, augmented(params, images, 1, **on))
-    for name, probability in on.items():  # each transform by itself, so that none keeps its draws
-        alone = {name: probability}
-        assert not np.array_equal(augmented(params, images, 1, **alone), augmented(params, images, 2, **alone))
-
-
 @pytest.fixture
 def smooth() -> NDArray[np.uint8]:
     """60 different images without sharp edges: noise, enlarged."""

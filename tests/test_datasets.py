@@ -119,11 +119,6 @@ def test_broken_download_is_resumed_where_it_broke(server: Server, tmp_path: Pat
     assert all(50_000 < later - earlier <= 100_000 for earlier, later in pairwise(starts))
 
 
-def test_slow_is_no_fault(server: Server, tmp_path: Path) -> None:
-    assert fetch(server.source("slow"), tmp_path, None).read_bytes() == BODY
-    assert len(server.requests) == 1
-
-
 def test_two_at_once_download_once(server: Server, tmp_path: Path) -> None:
     source = server.source("slow")
     with ThreadPoolExecutor(2) as pool:
