@@ -83,8 +83,8 @@ def tests_of(path: Path) -> list[str]:
     """The test files that import the module, short ones first; if there is none, those of the modules that do."""
     module = ".".join(path.with_suffix("").parts).removeprefix("src.").removesuffix(".__init__")
     importing = re.compile(rf"^ *(from|import) {module}\b", re.MULTILINE)
-    others = [other for other in python_files("src", "stages", "tests") if other != path]
-    naming = [other for other in others if importing.search(other.read_text(encoding="utf-8"))]
+    texts = {other: other.read_text(encoding="utf-8") for other in python_files("src", "stages", "tests")}
+    naming = [other for other, text in texts.items() if importing.search(text) and "\nfrom tools" not in text]
     tests = {str(other) for other in naming if other.match("tests/test_*.py")}
     through = [other for other in naming if str(other) not in tests and (not tests or other.parts[0] == "tests")]
     return sorted(tests.union(*map(tests_of, through)), key=lambda name: Path(name).stat().st_size)
