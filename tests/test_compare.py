@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Mapping
 from math import sqrt
 from pathlib import Path
@@ -506,20 +505,6 @@ def test_test_accuracy_is_drawn_where_some_have_no_validation_split(
     assert shown[1] == ([("base", {0: 0.9}), ("lr 0.3", {0: 0.8})], [0.9], "validation accuracy")
     assert shown[2][2] == "train accuracy"
     assert "by train accuracy, as not every run has the others\n" in capsys.readouterr().out
-
-
-def test_an_error_is_lines_without_a_traceback(repository: Repository) -> None:
-    repository.experiment("a", seed=3)
-    repository.experiment("b", seed=3)
-    done = subprocess.run(
-        [sys.executable, "-m", "tools.compare"],
-        env=os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'src'}"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.stderr.startswith("error: compare: a and b have the same parameters and seed")
-    assert (done.stdout, done.stderr.count("\n"), done.returncode) == ("", 1, 1)
 
 
 def test_make_gives_the_patterns_as_they_are(tmp_path: Path) -> None:

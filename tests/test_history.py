@@ -33,14 +33,9 @@ def test_the_last_epoch_in_one_line() -> None:
 
 
 def test_only_waiting_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock, found = [0.0], History()
-    monkeypatch.setattr("time.perf_counter", lambda: clock[0])
-
-    def after(seconds: list[float]) -> list[float]:
-        return [clock.__setitem__(0, clock[0] + each) or each for each in seconds]
-
-    for batch in found.timed(after([each])[0] for each in (1.0, 2.0, 4.0)):
-        after([16 * batch])
+    clock, found = iter([0, 1, 17, 19, 51, 55, 119]), History()  # waits of 1, 2 and 4 seconds; steps of 16, 32 and 64
+    monkeypatch.setattr("time.perf_counter", lambda: float(next(clock)))
+    assert list(found.timed("abc")) == ["a", "b", "c"]
     assert found.waiting == 7
 
 

@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -17,6 +17,7 @@ from cifar10.drawing.png import BLUE, ORANGE, png
 from cifar10.drawing.sheet import Cell, sheet
 from cifar10.evaluation.sheets import Predictions, confident_mistakes, example_images
 from cifar10.network.model import LAYERS, Net
+from cifar10.training.complexity import count_parameters, multiply_adds_by_layer
 from cifar10.training.network_sheet import network_sheet
 from cifar10.training.samples import augmented_samples, clearest
 
@@ -168,17 +169,13 @@ def test_the_network_is_described_as_it_is(execution: Execution) -> None:
     network, picture = Net(execution, dropout=0.1), np.arange(3072, dtype=np.uint8).reshape(32, 32, 3)
     figure = network_sheet(network, picture)
     fields, *rest = (axis for sub in figure.subfigs for subsub in sub.subfigs for axis in subsub.axes)
-    maps, filters, (table,) = (
-        rest[:6],
-        rest[6:-1],
-        (each for each in rest[-1].get_children() if isinstance(each, Table)),
-    )
+    maps, filters = rest[:6], rest[6:-1]
+    (table,) = (each for each in rest[-1].get_children() if isinstance(each, Table))
     # By hand: 2 * dilation * jump more in each layer; the jump is 1, 2, 4, 8 after 0, 1, 2, 3 transitions.
     field = [3, 5, 7, 11, 19, 27, 35, 43, 51, 67, 83, 99, 115, 115]
     assert np.array_equal(fields.images[0].get_array(), picture)  # type: ignore[arg-type]
-    assert [text.get_text() for text in fields.texts] == [
-        *("conv3: 7", "conv5: 27", "conv7: 51", "conv9: 99", "average: 115")
-    ]
+    labels = ["conv3: 7", "conv5: 27", "conv7: 51", "conv9: 99", "average: 115"]
+    assert [text.get_text() for text in fields.texts] == labels
     boxes = [patch.get_bbox().extents.tolist() for patch in fields.patches]  # type: ignore[attr-defined]
     assert boxes == [[16 - side / 2] * 2 + [16 + side / 2] * 2 for side in (7, 27, 51, 99, 115)]
     # The positions that reach the logits are those of the lattice.
@@ -193,19 +190,17 @@ def test_the_network_is_described_as_it_is(execution: Execution) -> None:
     for axis, weight in zip(filters, network.get_parameter("features.conv1.conv.weight").detach().numpy(), strict=True):
         stretched = (weight - weight.min()) / (weight.max() - weight.min())
         assert np.array_equal(axis.images[0].get_array(), stretched.transpose(1, 2, 0))  # type: ignore[arg-type]
-    weights = [
-        9 * layer.inputs + layer.inputs * layer.outputs
-        if layer.kind == "separable"
-        else 9 * layer.inputs * layer.outputs
-        for layer in LAYERS
-    ]
-    norms = [2 * layer.outputs * (layer.kind != "transition") for layer in LAYERS]
+    adds = [multiply_adds_by_layer(Net(each, 0.0)) for each in get_args(Execution)]  # test_model.py has them by hand
+    outputs = [f"{layer.outputs}x{side}x{side}" for layer, side in zip(LAYERS, dense, strict=True)]
+    columns = (
+        [*names, "average", "head"],
+        [*outputs, "64x1x1", "10x1x1"],
+        map(count_parameters, [*network.features, network.pool, network.head]),
+        field,
+    )
     rows = [
-        [layer.name, f"{layer.outputs}x{d}x{d}", weight + norm, d**2 * weight, s**2 * weight]
-        for layer, d, s, weight, norm in zip(LAYERS, dense, lattice, weights, norms, strict=True)
+        [name, *row, *(each.get(name, 0) for each in adds), side] for name, *row, side in zip(*columns, strict=True)
     ]
-    rows += [["average", "64x1x1", 0, 0, 0], ["head", "10x1x1", 640, 640, 640]]
-    rows = [[*row, side] for row, side in zip(rows, field, strict=True)]
     rows.append(["all", "", 189_376, 44_586_928, 15_722_416, ""])
     found = {place: cell.get_text() for place, cell in table.get_celld().items()}
     for i, row in enumerate(rows, start=1):
