@@ -107,7 +107,7 @@ def run(tests: list[str]) -> None:
         items[:] = [item for item in items if not OTHER_COPY.search(inspect.getsource(item.function))]  # type: ignore[attr-defined]
 
     os.setsid()
-    with Path("../log").open("w") as log:
+    with Path("../log").open("w", encoding="utf-8") as log:
         os.dup2(log.fileno(), 1)
         os.dup2(log.fileno(), 2)
     for name in [name for name in sys.modules if re.match(r"(cifar10|stages|tests|tools)\b", name)]:
