@@ -80,12 +80,13 @@ def mutants(code: str, count: int, random: Random) -> list[str]:
 
 
 def tests_of(path: Path) -> list[str]:
-    """The test files that import the module, short ones first; if there is none, those of the modules that do."""
-    module = ".".join(path.with_suffix("").parts).removeprefix("src.").removesuffix(".__init__")
+    """The test files named like the module or that import it, short ones first; if none, those of its importers."""
+    module = re.sub(r"^src\.|\.__(init|main)__$", "", ".".join(path.with_suffix("").parts))
     importing = re.compile(rf"^ *(from|import) {module}\b", re.MULTILINE)
     texts = {other: other.read_text(encoding="utf-8") for other in python_files("src", "stages", "tests")}
     naming = [other for other, text in texts.items() if importing.search(text) and "\nfrom tools" not in text]
-    tests = {str(other) for other in naming if other.match("tests/test_*.py")}
+    of_its_name = Path("tests").glob(f"test_{path.stem}.py")
+    tests = {str(other) for other in (*naming, *of_its_name) if other.match("tests/test_*")}
     through = [other for other in naming if str(other) not in tests and (not tests or other.parts[0] == "tests")]
     return sorted(tests.union(*map(tests_of, through)), key=lambda name: Path(name).stat().st_size)
 
