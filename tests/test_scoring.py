@@ -50,6 +50,13 @@ def test_mirrored_images_get_the_same_logits_when_both_views_count() -> None:
     torch.testing.assert_close(one, (single + mirrored) / 2)
 
 
+def test_calibration_error_by_hand() -> None:
+    # Confidences 0.9, 0.9 (bin 14 of 15, one of two right) and 0.6 (bin 9, right).
+    logits = torch.log(torch.tensor([[0.9, 0.1], [0.9, 0.1], [0.4, 0.6]]))
+    labels = np.array([0, 1, 1], np.uint8)
+    assert calibration_error(logits, labels) == pytest.approx((2 * abs(0.5 - 0.9) + abs(1 - 0.6)) / 3, abs=1e-6)
+
+
 def test_class_scores_by_hand() -> None:
     scores = class_scores(np.array([0, 0, 1, 1]), np.array([0, 1, 1, 1]), classes=3)
     assert scores.precision.tolist() == [0.5, 1, 0]
