@@ -57,12 +57,13 @@ def test_the_specification_is_the_list_that_one_extends(params: Params, smooth: 
 
 def test_draws_fill_their_ranges(params: Params) -> None:
     """Uniform in every parameter: mean and standard deviation of 20,000 draws, to about four standard errors."""
-    settings = params.augmentation.model_copy(update=ALL | {"hole_size": 16})
+    chances = {"flip_p": 0.2, "affine_p": 0.6, "hole_p": 0.7}
+    settings = params.augmentation.model_copy(update=ALL | chances | {"hole_size": 16})
     flips, moves, matrices, corners = draw(settings, 20_000, [0])
+    holed = corners[:, 0] < 32
+    assert [each.mean() for each in (flips, moves, holed)] == pytest.approx(list(chances.values()), abs=0.015)
+    assert (matrices[~moves] == np.eye(2, 3)).all()
     linear = matrices[moves][:, :, :2]
-    assert abs(flips.mean() - 0.5) < 0.015
-    assert abs(moves.mean() - 0.5) < 0.015
-    assert np.array_equal(matrices[~moves], np.broadcast_to(np.eye(2, 3), ((~moves).sum(), 2, 3)))
     scale = np.sqrt(np.linalg.det(linear))
     angle = np.rad2deg(np.arctan2(linear[:, 0, 1], linear[:, 1, 1]))
     for values, width in ((scale - 1, 0.1), (angle, 15.0)):
@@ -71,7 +72,5 @@ def test_draws_fill_their_ranges(params: Params) -> None:
         assert abs(np.abs(values).max() / width - 1) < 0.01
     shift = matrices[moves][:, :, 2] + linear @ [15.5, 15.5] - 15.5
     assert np.unique(np.round(shift, 9)).tolist() == [-2, -1, 0, 1, 2]
-    holed = corners[:, 0] < 32
-    assert abs(holed.mean() - 0.5) < 0.015
     assert np.array_equal(np.unique(corners[holed]), np.arange(17))  # every place where 16 of 32 pixels fit
     assert abs(corners[holed].mean() - 8) < 0.2

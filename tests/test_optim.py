@@ -110,11 +110,7 @@ def test_orthogonalised_iterates_each_matrix_by_itself_as_torch_does_in_bf16() -
         weight.grad = matrix.clone()
         torch.optim.Muon([weight], lr=1.0, adjust_lr_fn="match_rms_adamw", **settings).step()  # type: ignore[arg-type, no-untyped-call]
         torch.testing.assert_close(found, -weight.detach() / (0.2 * max(matrix.shape) ** 0.5), rtol=0, atol=2e-2)
-
-
-def test_orthogonalised_leaves_zero() -> None:
-    (found,) = orthogonalised([torch.zeros(3, 4)])
-    assert torch.equal(found, torch.zeros(3, 4))
+    assert not orthogonalised([torch.zeros(3, 4)])[0].any()
 
 
 def test_muon_takes_the_convolutions_but_the_depthwise_ones_and_the_head(params: Params) -> None:
@@ -209,12 +205,3 @@ def test_a_run_too_short_for_the_rise_rises_in_one_step(params: Params, steps: i
     assert len(used) == steps
     assert used[:3][: len(expected)] == pytest.approx(expected)
     assert max(used[1:], default=0.04) == pytest.approx(used[min(1, steps - 1)])
-
-
-def test_lr_reaches_the_optimizer_unchanged_and_scales_muon(params: Params) -> None:
-    model = Net("lattice", 0.0)
-    with_muon = with_values(params, optimizer="muon", lr=0.0123, muon={"lr_ratio": 0.5, "momentum": 0.9})
-    assert [each.defaults["lr"] for each in build_optimizers(model, with_muon)] == [0.0123, 0.0123 * 0.5]
-    for name in ("sgd", "adam", "adamw"):
-        (optimizer,) = build_optimizers(nn.Conv2d(1, 1, 1), with_values(params, optimizer=name, lr=0.0123))
-        assert {group["lr"] for group in optimizer.param_groups} == {0.0123}

@@ -27,8 +27,6 @@ STATISTICS = Statistics([0.5] * 3, [0.25] * 3)
     [
         ("lr", "true", "lr: must be a valid number (got True)"),
         ("lr", ".nan", "lr: must be a finite number (got nan)"),
-        ("lr", "", "lr: must be a valid number (got None)"),
-        ("lr", "[0.1]", "lr: must be a valid number (got [0.1])"),
         ("epochs", "3.0", "epochs: must be a valid integer (got 3.0)"),
         ("dataset", "mnist", "dataset: must be 'cifar10' or 'digits' (got 'mnist')"),
         ("nesterov", "1", "nesterov: must be a valid boolean (got 1)"),
@@ -224,7 +222,7 @@ def allowed(path: tuple[str, ...]) -> list[Any]:
     if annotation is bool:
         return [True, False]
     bounds = next(bounds for bounds, keys in BOUNDS.items() if ".".join(path) in keys.split())
-    (above, low), (below, high) = (bound.split() for bound in bounds.split(", "))
+    above, low, below, high = bounds.replace(",", "").split()
     step = 1 if annotation is int else 1e-6
     smallest, largest = float(low) + step * (above == ">"), float(high) - step * (below == "<")
     return [type(step)(value) for value in (smallest, 0.7 * smallest + 0.3 * min(largest, 100), largest)]

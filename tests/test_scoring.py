@@ -72,7 +72,3 @@ def test_reliability_by_hand() -> None:
     assert [row[:2] for row in rows] == [pytest.approx(pair) for pair in ((0.6, 1), (0.8, 0), (0.9, 1))]
     lowest = torch.log(torch.tensor([[0.4, 0.3, 0.3], [0.6, 0.2, 0.2]], dtype=torch.float64))
     assert [row[2] for row in reliability(lowest, np.array([0, 0], np.uint8), bins=2)] == [1, 1]
-    labels = np.random.default_rng(0).integers(0, 2, 1000, np.uint8)
-    many = torch.randn(1000, 2, generator=torch.Generator().manual_seed(0))
-    gaps = [count * abs(confidence - accuracy) for confidence, accuracy, count in reliability(many, labels)]
-    assert sum(gaps) / 1000 == pytest.approx(calibration_error(many, labels))

@@ -207,4 +207,3 @@ def test_the_network_is_described_as_it_is(execution: Execution) -> None:
         assert [found[i, j].get_text() for j in range(6)] == [f"{x:,}" if isinstance(x, int) else x for x in row]
         assert (found[i, 4].get_color() == ORANGE) == (row[3] != row[4])
         assert {found[i, j].get_fontweight() for j in range(6)} == {"bold" if i == len(rows) else "normal"}
-    assert len(found) == 6 * (1 + len(rows))

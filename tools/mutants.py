@@ -9,16 +9,17 @@ import os
 import re
 import signal
 import sys
+import time
 from collections import defaultdict
 from contextlib import suppress
 from importlib import import_module
-from multiprocessing import get_context
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
 from types import SimpleNamespace
 from typing import Any
 
+import psutil
 import pytest
 from cosmic_ray.ast import ast_nodes, get_ast
 from cosmic_ray.mutating import mutate_code
@@ -93,14 +94,21 @@ def tests_of(path: Path) -> list[str]:
 
 def failed(tests: list[str]) -> bool:
     """Whether one of the tests fails, or they do not end."""
-    process = get_context("fork").Process(target=run, args=(tests,))
-    process.start()
-    try:
-        process.join(LIMIT)
-    finally:
-        with suppress(ProcessLookupError):
-            os.killpg(process.pid or 0, signal.SIGKILL)  # also what it has started
-    return process.exitcode != 0
+    process, status, give_up = os.fork(), None, time.monotonic() + LIMIT
+    if not process:
+        try:
+            run(tests)
+        finally:
+            os._exit(3)
+    while status is None and time.monotonic() < give_up:
+        time.sleep(0.02)
+        ended, status = os.waitpid(process, os.WNOHANG)
+        status = status if ended else None
+    for other in psutil.process_iter():  # also what it has left running
+        with suppress(OSError):
+            if os.getsid(other.pid) == process:
+                os.kill(other.pid, signal.SIGKILL)
+    return status != 0
 
 
 def run(tests: list[str]) -> None:
