@@ -203,13 +203,6 @@ def test_unusable_mirror_and_cache(server: Server, tmp_path: Path) -> None:
         fetch(server.source("good"), tmp_path / "file" / "cache", None)
 
 
-def test_resumed_onto_wrong_bytes_ends(server: Server, tmp_path: Path) -> None:
-    (tmp_path / "archive.part").write_bytes(b"an earlier beginning")
-    with pytest.raises(UserError, match="wrong content"):
-        fetch(server.source("wrong"), tmp_path, None)
-    assert len(server.requests) == 2
-
-
 Files = dict[str, bytes]
 
 

@@ -25,11 +25,9 @@ STATISTICS = Statistics([0.5] * 3, [0.25] * 3)
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("lr", "true", "lr: must be a valid number (got True)"),
         ("lr", ".nan", "lr: must be a finite number (got nan)"),
         ("epochs", "3.0", "epochs: must be a valid integer (got 3.0)"),
         ("dataset", "mnist", "dataset: must be 'cifar10' or 'digits' (got 'mnist')"),
-        ("nesterov", "1", "nesterov: must be a valid boolean (got 1)"),
     ],
 )
 def test_refused_in_one_line(key: str, value: str, message: str) -> None:

@@ -71,7 +71,6 @@ def test_each_stage_writes_what_is_declared(clone: Clone, monkeypatch: pytest.Mo
     assert (rates["step"], rates["optimizer"]) == (["0", "0"], ["SGD", "Muon"])  # every 50th of 28 steps
     run = read("metrics/run.json")
     assert 0 <= run["waiting_for_data"] <= run["seconds"]
-    assert run["images_per_second"] > 0
     with safe_open("models/model.safetensors", "np") as file:
         about = json.loads(file.metadata()["cifar10"])
     assert about["params"] == params.model_dump(exclude=EVALUATION | MACHINE)
@@ -98,7 +97,6 @@ def test_each_stage_writes_what_is_declared(clone: Clone, monkeypatch: pytest.Mo
     assert all(len(value) == 8 for value in rows["confidence"])
     bins = {name: np.array(column, float) for name, column in read("plots/reliability.csv").items()}
     gaps = bins["images"] * np.abs(bins["accuracy"] - bins["confidence"])
-    assert bins["images"].sum() == len(labels)
     assert test["calibration_error"] == pytest.approx(gaps.sum() / len(labels), abs=1e-4)
     assert export["equal_top1"] == 1
     assert 0 < export["largest_difference"] < 1e-4
