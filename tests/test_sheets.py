@@ -118,7 +118,7 @@ def test_the_clearest_image_is_the_one_that_stands_out() -> None:
     # Less by the definition, more where one of its numbers is another.
     others = [picture(135), picture(160, border=15), picture(135, side=7)]
     for line in (np.s_[3], np.s_[-4], np.s_[:, 3], np.s_[:, -4]):
-        others.append(picture(165))
+        others.append(picture(190))
         others[-1][line] = (127 + 127 * checks)[line]
     for line in (np.s_[8], np.s_[-9], np.s_[:, 8], np.s_[:, -9]):
         others.append(picture(140))
@@ -186,6 +186,7 @@ def test_the_network_is_described_as_it_is(execution: Execution) -> None:
         assert axis.get_title() == f"{names[i]}: {lattice[i] ** 2} of {dense[i] ** 2}"
         reached = np.asarray(axis.images[0].get_array())
         assert reached.shape == (dense[i], dense[i])
+        assert len(axis.get_xticks(minor=True)) == len(axis.get_yticks(minor=True)) == dense[i] + 1  # its grid
         assert reached.any(0).sum() == reached.any(1).sum() == lattice[i]
     for axis, weight in zip(filters, network.get_parameter("features.conv1.conv.weight").detach().numpy(), strict=True):
         stretched = (weight - weight.min()) / (weight.max() - weight.min())
