@@ -257,8 +257,6 @@ def test_time_is_averaged_on_one_processor_with_one_number_of_threads(repository
             "instruction_set is AVX2 in a0, a1, a2 and 1 more, but AVX512 in odd",
         ),
         ({"run": {"precision": "bf16"}}, "precision is fp32 in a0, a1, a2 and 1 more, but bf16 in odd"),
-        ({"run": {"device": "GPU"}}, "device is cpu in a0, a1, a2 and 1 more, but GPU in odd"),
-        ({"run": {"system": "Darwin"}}, "system is Linux in a0, a1, a2 and 1 more, but Darwin in odd"),
     ],
 )
 @pytest.mark.parametrize("lr", [0.2, 0.05])  # a run of the same setting, and one of another
