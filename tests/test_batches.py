@@ -43,6 +43,16 @@ def test_neither_the_worker_count_nor_the_specification_changes_a_bit(params: Pa
             assert torch.equal(found[1], expected[1])
 
 
+@pytest.mark.parametrize(("threads", "workers"), [(3, 0), (4, 1), (9, 2), (40, 4)])
+def test_auto_is_a_worker_for_four_threads(
+    params: Params, split: Split, monkeypatch: pytest.MonkeyPatch, threads: int, workers: int
+) -> None:
+    monkeypatch.setattr("torch.get_num_threads", lambda: threads)
+    changed = params.model_copy(update={"workers": "auto"})
+    loader, _ = batch_loader(split, Statistics([0.5] * 3, [0.25] * 3), changed)
+    assert (loader.num_workers, loader.persistent_workers) == (workers, workers > 0)
+
+
 def test_the_sheet_of_samples_shows_the_form_that_trains(params: Params) -> None:
     statistics = Statistics([0.5] * 3, [0.25] * 3)
     forms = [augmenter(params.model_copy(update={"augment_with": name}), statistics) for name in FORMS]
