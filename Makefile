@@ -1,5 +1,5 @@
 # Each target works as the first command ever typed in a fresh clone: it sets up .venv by itself.
-.PHONY: help setup setup-cluster demo train sweep lint test same verify kills release audit bench compare report lock
+.PHONY: help setup setup-cluster demo train sweep lint test same verify kills mutants release audit bench compare report lock
 
 BIN := .venv/bin
 # The stages run as `python -I stages ...`: that is the python of .venv.
@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # What a hook, a notebook or a shell exports for others stays outside.
 unexport _ $(shell python3 -I src/cifar10/core/environment.py 2>/dev/null)
 # An argument is what was typed: make NAME=value. A shell may export such a name for something else.
-ARGUMENTS := PYTHON TORCH CLUSTER RECIPE SEED GRID FILE ADDRESS COMMIT EXPERIMENTS BASE COMPARE
+ARGUMENTS := PYTHON TORCH CLUSTER RECIPE SEED GRID FILE ADDRESS COMMIT EXPERIMENTS BASE COMPARE COUNT MODULES
 $(foreach name,$(ARGUMENTS),$(if $(filter environment,$(origin $(name))),\
 	$(info note: $(name) is in the environment, where make does not read it; type: make ... $(name)=...)$(eval $(name) :=)))
 # `make lock` and `make audit` trust the system's certificates as setup.sh does.
@@ -65,6 +65,10 @@ same: setup ## whether the working tree writes the same bytes as COMMIT (HEAD): 
 
 kills: setup ## kill dvc and its stages at 200 moments, compare every byte; about an hour
 	@$(BIN)/python -m pytest -n 0 tests/test_kills.py --kills 200
+
+mutants: setup ## put COUNT=2 faults into each module, drawn from SEED=0, print those that no test sees; 10 minutes
+	@VIRTUAL_ENV=.venv $(BIN)/uv run -q --no-project --with cosmic-ray==8.7.0 \
+		python -m tools.mutants "$(or $(COUNT),2)" "$(or $(SEED),0)" $(MODULES)
 
 verify: setup ## run the whole pipeline again in a copy, compare every output with dvc.lock; as long as dvc repro
 	@$(BIN)/python -m tools.verify

@@ -1,3 +1,4 @@
+from functools import partial
 from itertools import chain
 
 import numpy as np
@@ -41,6 +42,14 @@ def test_neither_the_worker_count_nor_the_specification_changes_a_bit(params: Pa
         for found in others:
             assert torch.equal(found[0], expected[0])
             assert torch.equal(found[1], expected[1])
+
+
+def test_auto_is_a_worker_for_four_threads(params: Params, split: Split, monkeypatch: pytest.MonkeyPatch) -> None:
+    changed, statistics = params.model_copy(update={"workers": "auto"}), Statistics([0.5] * 3, [0.25] * 3)
+    for threads, workers in ((3, 0), (4, 1), (9, 2), (40, 4)):
+        monkeypatch.setattr("torch.get_num_threads", partial(int, threads))
+        loader, _ = batch_loader(split, statistics, changed)
+        assert (loader.num_workers, loader.persistent_workers) == (workers, workers > 0)
 
 
 def test_the_sheet_of_samples_shows_the_form_that_trains(params: Params) -> None:

@@ -119,11 +119,6 @@ def test_broken_download_is_resumed_where_it_broke(server: Server, tmp_path: Pat
     assert all(50_000 < later - earlier <= 100_000 for earlier, later in pairwise(starts))
 
 
-def test_slow_is_no_fault(server: Server, tmp_path: Path) -> None:
-    assert fetch(server.source("slow"), tmp_path, None).read_bytes() == BODY
-    assert len(server.requests) == 1
-
-
 def test_two_at_once_download_once(server: Server, tmp_path: Path) -> None:
     source = server.source("slow")
     with ThreadPoolExecutor(2) as pool:
@@ -206,13 +201,6 @@ def test_unusable_mirror_and_cache(server: Server, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
     with pytest.raises(UserError, match=r"Not a directory.*XDG_CACHE_HOME"):
         fetch(server.source("good"), tmp_path / "file" / "cache", None)
-
-
-def test_resumed_onto_wrong_bytes_ends(server: Server, tmp_path: Path) -> None:
-    (tmp_path / "archive.part").write_bytes(b"an earlier beginning")
-    with pytest.raises(UserError, match="wrong content"):
-        fetch(server.source("wrong"), tmp_path, None)
-    assert len(server.requests) == 2
 
 
 Files = dict[str, bytes]

@@ -28,6 +28,8 @@ def test_no_child_inherits_what_git_exports_to_a_hook(monkeypatch: pytest.Monkey
     seen = {line.partition("=")[0] for line in output.splitlines()}
     assert not seen & {*names, *dropped} - {"LC_ALL"}
     assert kept.keys() <= seen
+    script = subprocess.check_output([sys.executable, "-I", "src/cifar10/core/environment.py"], cwd=ROOT, text=True)
+    assert dropped.keys() - {"LC_ALL", "PYTHONSAFEPATH"} <= set(script.split())  # for make and setup.sh
 
 
 def test_no_other_library_than_that_of_the_environment(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Disks, writers and files that go wrong, each really made to: named in one line, and nothing is lost."""
 
 import errno
+import io
 import os
 import re
 import resource
@@ -19,6 +20,7 @@ from pathlib import Path
 import matplotlib
 import pytest
 from matplotlib.figure import Figure
+from PIL import Image
 
 from cifar10.core.errors import UserError
 from cifar10.core.files import replacing
@@ -66,12 +68,12 @@ def folder() -> Iterator[Path]:
 
 
 def test_a_full_disk_leaves_what_was_there(folder: Path) -> None:
-    target = folder / "metrics/x.json"
+    target = folder / "metrics/of one/x.json"
     write_json(str(target), "as before")
     with smallest_file(10_000), pytest.raises(UserError) as error:
         write_json(str(target), "x" * 3_000_000)
     pattern = (
-        r"\S+x\.json: cannot be written: File too large; 3\.0 MB needed, [\d,.]+ MB free; nothing half-written is left"
+        r".+x\.json: cannot be written: File too large; 3\.0 MB needed, [\d,.]+ MB free; nothing half-written is left"
     )
     assert re.fullmatch(pattern, str(error.value))
     assert target.read_text() == '"as before"\n'
@@ -196,6 +198,8 @@ def test_a_users_matplotlibrc_changes_no_picture() -> None:
         figure = Figure(figsize=(2, 1))
         figure.subplots().plot([1, 2, 1], label="a line")
         figure.suptitle("title")
+        ours = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "image.interpolation": "nearest"}
+        assert {key: value for key, value in matplotlib.rcParams.items() if key in ours} == ours
         return figure
 
     plain = png(draw)
@@ -204,6 +208,9 @@ def test_a_users_matplotlibrc_changes_no_picture() -> None:
         styled = png(draw)
         assert matplotlib.rcParams["font.size"] == 20  # and the user's are as before
     assert styled == plain
+    larger = io.BytesIO()
+    Image.open(io.BytesIO(plain)).save(larger, "png")
+    assert len(plain) < len(larger.getvalue())
 
 
 def test_a_lost_terminal_asks_to_stop_except_under_nohup() -> None:

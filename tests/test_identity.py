@@ -84,8 +84,8 @@ def test_an_unfinished_training_that_is_not_resumed_is_reported(tmp_path: Path) 
     unfinished("lr", identity(lr=0.1), Path.touch)  # another experiment
     code = unfinished("code", before | {"files": before["files"] | {"src/cifar10/training/muon.py": "x"}}, Path.touch)
     machine = unfinished("machine", before | {"machine": MACHINE | {"threads": 2}}, Path.touch)
-    (tmp_path / "checkpoints" / "old").mkdir()  # of a version that wrote no identity
-    (tmp_path / "checkpoints" / "old" / "000001.pt").touch()
+    (tmp_path / "checkpoints" / "an old one").mkdir()  # of a version that wrote no identity
+    (tmp_path / "checkpoints" / "an old one" / "000001.pt").touch()
     running = unfinished("running", before | {"machine": {}}, Path.touch)
     unfinished("empty", before | {"machine": {}}, lambda _: None)  # nothing was saved
     with hold(running / "lock", "it"):

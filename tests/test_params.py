@@ -1,6 +1,5 @@
 import math
 import re
-from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
@@ -8,8 +7,6 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
@@ -28,20 +25,9 @@ STATISTICS = Statistics([0.5] * 3, [0.25] * 3)
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("lr", "-1", "lr: must be > 0 (got -1)"),
-        ("lr", "0", "lr: must be > 0 (got 0)"),
-        ("lr", "true", "lr: must be a valid number (got True)"),
-        ("lr", "'0.1'", "lr: must be a valid number (got '0.1')"),
         ("lr", ".nan", "lr: must be a finite number (got nan)"),
-        ("lr", ".inf", "lr: must be a finite number (got inf)"),
-        ("lr", "", "lr: must be a valid number (got None)"),
-        ("lr", "[0.1]", "lr: must be a valid number (got [0.1])"),
         ("epochs", "3.0", "epochs: must be a valid integer (got 3.0)"),
-        ("epochs", "0", "epochs: must be >= 1 (got 0)"),
         ("dataset", "mnist", "dataset: must be 'cifar10' or 'digits' (got 'mnist')"),
-        ("nesterov", "1", "nesterov: must be a valid boolean (got 1)"),
-        ("workers", "-1", "workers: must be auto or a whole number from 0 to 256 (got -1)"),
-        ("threads", "true", "threads: must be auto or a whole number from 1 to 256 (got True)"),
     ],
 )
 def test_refused_in_one_line(key: str, value: str, message: str) -> None:
@@ -70,12 +56,6 @@ def test_faults_in_the_file(old: str, new: str, message: str) -> None:
     with pytest.raises(ParamsError) as error:
         parse_params(PARAMS.replace(old, new))
     assert message in str(error.value)
-
-
-def test_every_fault_is_listed_at_once() -> None:
-    with pytest.raises(ParamsError) as error:
-        parse_params(changed(PARAMS, lr=-1, momentum=2, epochs="x"))
-    assert [line.split(":")[1].strip() for line in str(error.value).splitlines()] == ["epochs", "lr", "momentum"]
 
 
 @pytest.mark.parametrize("text", ["", "[]", "lr", "3"])
@@ -169,6 +149,38 @@ MISSING, MISSPELT = object(), object()
 WRONG_FOR_ALL = [MISSING, MISSPELT, None, [], [1], {"a": 1}, "", "12 monkeys", -1, 1e30, math.nan, math.inf, -math.inf]
 
 
+BOUNDS = {
+    "> 0, < 1": "step.gamma onecycle.pct_start plateau.factor",
+    "> 0, <= 1000": "lr muon.lr_ratio",
+    ">= 0, < 1": "dropout ema momentum muon.momentum sam_rho augmentation.shift augmentation.scale",
+    ">= 0, <= 1": "augmentation.flip_p augmentation.affine_p augmentation.hole_p",
+    ">= 0, <= 180": "augmentation.rotate",
+    ">= 0, <= 1000": "weight_decay",
+    ">= 0, <= 10000": "plateau.patience",
+    ">= 0, < 50000": "validation_size",
+    ">= 0, < 4294967296": "seed",
+    ">= 1, <= 32": "augmentation.hole_size",
+    ">= 1, <= 10000": "epochs",
+    ">= 1, <= 10000000": "step.step_size",
+    ">= 1, <= 1000000000": "onecycle.div_factor onecycle.final_div_factor",
+    ">= 2, <= 50000": "batch_size",
+    "auto or a whole number from 0 to 256": "workers",
+    "auto or a whole number from 1 to 256": "threads",
+}
+
+
+def test_the_bounds_of_every_number() -> None:
+    keys = {key: bounds for bounds, names in BOUNDS.items() for key in names.split()}
+    literals = {"dataset", "execution", "optimizer", "nesterov", "schedule", "augmentation.flip", "augment_with"}
+    groups = {"muon", "step", "onecycle", "plateau", "augmentation", "tta", "device", "precision"}
+    assert keys.keys() | literals | groups == {".".join(path) for path in SCHEMA}
+    for key, bounds in keys.items():
+        for value, bound in zip((-1, 10**11), bounds.split(", ") * 2, strict=False):
+            with pytest.raises(ParamsError) as error:
+                parse_params(yaml.safe_dump(with_value(tuple(key.split(".")), value)))
+            assert str(error.value) == f"params.yaml: {key}: must be {bound} (got {value})"
+
+
 @pytest.mark.parametrize("path", SCHEMA, ids=".".join)
 def test_every_key_refuses_what_it_is_not(path: tuple[str, ...]) -> None:
     wrong = [*WRONG_FOR_ALL, *([] if path == ("nesterov",) else [True]), *([] if "seed" in path else [2**70])]
@@ -194,67 +206,42 @@ def test_every_key_refuses_what_it_is_not(path: tuple[str, ...]) -> None:
         parse_params(PARAMS.replace(line, f"{line}\n{line}" if ": #" not in line else f"{line}\n  a: [1", 1))
 
 
-numbers = st.one_of(
-    st.integers(-5, 100),
-    st.integers(),
-    st.floats(),
-    st.floats(0, 1),
-    st.sampled_from([1e-5, "1e-3", "1e-05", 0.5, 2**64]),
-)
-anything = st.recursive(
-    st.one_of(
-        numbers, st.none(), st.booleans(), st.text(max_size=8), st.sampled_from(["auto", "cpu", "sgd", "digits"])
-    ),
-    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(st.text(max_size=5), inner, max_size=3)),
-    max_leaves=4,
-)
+def allowed(path: tuple[str, ...]) -> list[Any]:
+    """Every name that a key may have; of a number the smallest, the largest and one between."""
+    annotation = SCHEMA[path].annotation
+    if names := getattr(annotation, "__args__", None):
+        return list(names)
+    if annotation is bool:
+        return [True, False]
+    bounds = next(bounds for bounds, keys in BOUNDS.items() if ".".join(path) in keys.split())
+    above, low, below, high = bounds.replace(",", "").split()
+    step = 1 if annotation is int else 1e-6
+    smallest, largest = float(low) + step * (above == ">"), float(high) - step * (below == "<")
+    return [type(step)(value) for value in (smallest, 0.7 * smallest + 0.3 * min(largest, 100), largest)]
 
 
-@st.composite
-def files(draw: st.DrawFn) -> str:
-    """The tests' file with some values changed, within their bounds or not; sometimes then cut or spliced."""
-    values, sane = yaml.safe_load(PARAMS), draw(st.booleans())
-    for path in draw(st.lists(st.sampled_from([p for p in SCHEMA if p not in KEPT]), max_size=3, unique=True)):
-        group = values
-        for name in path[:-1]:
-            group = group[name] if isinstance(group, dict) and isinstance(group.get(name), dict) else {}
-        literals = getattr(SCHEMA[path].annotation, "__args__", None)
-        within: dict[Any, Any] = {float: st.floats(0.001, 0.999), int: st.integers(10, 32), bool: st.booleans()}
-        likely: Any = st.sampled_from(literals) if literals else within.get(SCHEMA[path].annotation, anything)
-        choices = [likely] if sane else [anything, numbers, likely]
-        group[path[-1]] = draw(st.one_of(choices))
-    text = str(yaml.safe_dump(values, sort_keys=False))
-    if not sane and draw(st.integers(0, 4)) == 0:
-        position = draw(st.integers(0, len(text)))
-        text = text[:position] + draw(st.text(max_size=6)) + text[position + draw(st.integers(0, 3)) :]
-    return text
-
-
-# Two hundred workers or threads are valid, and no test for a small machine.
-KEPT = {("device",), ("threads",), ("workers",)}
-
-
-def test_a_file_is_refused_in_plain_words_or_trains() -> None:
-    outcomes = Counter[str]()
-
-    @settings(max_examples=300, deadline=None, derandomize=True, database=None)
-    @given(files())
-    def attempt(text: str) -> None:
+def test_what_is_accepted_trains_a_step() -> None:
+    """Mixtures of allowed values; those that do not fit together are refused before."""
+    random, trained, refused = np.random.default_rng(0), 0, list[str]()
+    groups = {path[:1] for path in SCHEMA if len(path) > 1}
+    paths = [path for path in SCHEMA if path not in groups | {("device",), ("threads",), ("workers",), ("batch_size",)}]
+    for _ in range(40):
+        values = yaml.safe_load(PARAMS) | {"batch_size": 8}
+        for i in random.choice(len(paths), 8, replace=False):
+            group = values[paths[i][0]] if len(paths[i]) > 1 else values
+            choices = allowed(paths[i])
+            group[paths[i][-1]] = choices[random.integers(len(choices))]
         try:
-            params = parse_params(text)
+            params = parse_params(yaml.safe_dump(values))
         except ParamsError as refusal:
-            lines = str(refusal).splitlines()
-            outcomes["refused" if all(re.match(r"params\.yaml: \S", line) for line in lines) else "unclear"] += 1
-            return
+            refused.append(str(refusal))
+            continue
         count = TRAINING_IMAGES[params.dataset] - params.validation_size
-        params = params.model_copy(update={"workers": 0, "batch_size": min(params.batch_size, 8)})
         split = Split(np.broadcast_to(np.uint8(7), (count, 32, 32, 3)), np.broadcast_to(np.uint8(3), count))
         runtime = Runtime(torch.device("cpu"), "fp32", 1)
         training = Training(Net(params.execution, params.dropout), split, split, STATISTICS, params, runtime)
         training._train_step(*next(iter(training.loader)))
         assert training.step == 1
-        outcomes["trained a step"] += 1
-
-    attempt()
-    assert outcomes.keys() == {"refused", "trained a step"}
-    assert min(outcomes.values()) >= 80, outcomes
+        trained += 1
+    assert trained > 20
+    assert all(re.match(r"params\.yaml: (validation_size|batch_size|schedule|nesterov|onecycle)", r) for r in refused)

@@ -1,22 +1,17 @@
 """The whole pipeline through DVC, on a few digits, in a temporary clone whose path holds a space."""
 
-import json
-import math
 import os
 import re
 import shutil
 import subprocess
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from signal import SIGKILL
 
 import pytest
 import vl_convert
-import yaml
 
-from cifar10.network.model_file import load_model
-from stages.support.formats import explained, read_split
+from stages.support.formats import read_split
 from stages.support.start import run_stage
 from tests.clone import Clone, changed
 from tests.stage_functions import STAGES
@@ -40,51 +35,6 @@ def test_workers_change_no_byte_so_no_stage_runs_again(clone: Clone) -> None:
     params = clone.path / "params.yaml"
     params.write_text(changed(params.read_text(), workers=3))
     assert "up to date" in clone.run("dvc", "status")
-
-
-@pytest.mark.parametrize("stage", STAGES)
-def test_a_stage_writes_what_dvc_yaml_declares(clone: Clone, monkeypatch: pytest.MonkeyPatch, stage: str) -> None:
-    monkeypatch.chdir(clone.path)
-    monkeypatch.delenv("DATA_MIRROR", raising=False)
-    declared = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"][stage]
-    entries = [*declared.get("outs", []), *declared.get("metrics", []), *declared.get("plots", [])]
-    outs = {next(iter(entry)) if isinstance(entry, dict) else entry for entry in entries}
-    for path in map(Path, outs):
-        if path.is_dir():
-            shutil.rmtree(path)
-        else:
-            path.unlink()
-
-    def files() -> set[str]:
-        ignored = (".git/", ".dvc/tmp/")
-        paths = (str(path) for path in Path().rglob("*") if path.is_file())
-        return {path for path in paths if not path.startswith(ignored)}
-
-    before = files()
-    run_stage(STAGES[stage])
-    written = files() - before
-    assert {next((out for out in outs if path.startswith(out)), path) for path in written} == outs
-
-
-def test_metrics_are_complete_and_sane(clone: Clone) -> None:
-    test = json.loads((clone.path / "metrics/test.json").read_text())
-    assert test["dataset"] == "digits"
-    assert test["accuracy"] > 0.3  # chance: 0.10, standard deviation 0.016
-    train = json.loads((clone.path / "metrics/train.json").read_text())
-    assert train["validation_accuracy"] > 0.3
-    assert train["train_loss"] < math.log(10)  # a uniform guess
-    assert train["parameters"] == 189_376
-    assert train["receptive_field"] == 115
-    export = json.loads((clone.path / "metrics/export.json").read_text())
-    assert export["equal_top1"] == 1
-    assert 0 < export["largest_difference"] < 1e-4
-    assert export["onnx_accuracy"] == pytest.approx(test["accuracy"])
-    assert export["bytes"] == (clone.path / "models/model.onnx").stat().st_size
-    predictions = (clone.path / "plots/predictions.csv").read_text().splitlines()[1:]
-    hits = [len(set(line.split(",")[:2])) == 1 for line in predictions]
-    assert sum(hits) / len(hits) == pytest.approx(test["accuracy"], abs=1e-6)
-    rates = (clone.path / "plots/lr.csv").read_text().splitlines()[1:]
-    assert [rate.rpartition(",")[0] for rate in rates] == ["0,SGD", "0,Muon"]  # every 50th of 28 steps
 
 
 def test_plots_are_drawn_once_each(clone: Clone) -> None:
@@ -137,28 +87,17 @@ def test_missing_and_damaged_inputs_are_named(
     monkeypatch.chdir(tmp_path)
     shutil.copy(clone.path / "params.yaml", tmp_path)
 
-    def error(read: Callable[[str], object], path: str) -> str:
+    def error() -> str:
         with pytest.raises(SystemExit) as stop:
-            run_stage(lambda _: (read(path), None)[1])
+            run_stage(lambda _: (read_split("data/train"), None)[1])
         assert stop.value.code == 1
         return capsys.readouterr().err
 
-    def read_model(path: str) -> None:
-        with explained(path):
-            load_model(path)
-
-    assert error(read_split, "data/train") == "error: data/train: is missing; make it with: dvc repro\n"
-    assert error(read_model, "model").startswith("error: model: is missing")
+    assert error() == "error: data/train: is missing; make it with: dvc repro\n"
     shutil.copytree(clone.path / "data", tmp_path / "data")
     images = tmp_path / "data/train/images.npy"
     images.write_bytes(images.read_bytes()[:100_000])
-    assert error(read_split, "data/train").startswith("error: data/train: cannot be read")
-    (tmp_path / "model").write_bytes(b"x" * 1000)
-    assert error(read_model, "model").startswith("error: model: cannot be read")
-    weights = bytearray((clone.path / "models/model.safetensors").read_bytes())
-    weights[-1000] ^= 1
-    (tmp_path / "model").write_bytes(weights)
-    assert error(read_model, "model").startswith("error: model: cannot be read: the model is damaged")
+    assert error().startswith("error: data/train: cannot be read")
 
 
 def test_two_dvc_at_once(clone: Clone, tmp_path: Path) -> None:

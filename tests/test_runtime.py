@@ -127,6 +127,14 @@ print(len(cores) == 1 or {(core,) for core in cores} <= set(bound) and os.sched_
 
 
 @linux
+def test_turns_are_on_the_cores_that_this_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cifar10.inference.cores.cpu_count", lambda: 2)  # by a quota
+    made = [Turn(threads, {9, 5, 3}) for threads in (1, 2, 3)]
+    assert [(each.threads, each.crowd is None) for each in made] == [(1, True), (2, False), (2, False)]
+    assert made[0].names == ["\0cifar10 core 3", "\0cifar10 core 5"]
+
+
+@linux
 def test_two_trainings_take_turns_on_the_cores(turn: Callable[[int], Turn]) -> None:
     steps, barrier = list[str](), Barrier(2)
 

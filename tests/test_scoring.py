@@ -13,18 +13,19 @@ from cifar10.network.model import Net
 
 
 def test_score_by_hand() -> None:
-    logits = torch.log(torch.tensor([[0.7, 0.2, 0.1], [0.3, 0.3, 0.4]]))
-    result = score(logits, np.array([0, 1], np.uint8))
-    assert result.accuracy == 0.5
-    assert result.loss == pytest.approx(-(np.log(0.7) + np.log(0.3)) / 2)
+    logits = torch.log(
+        torch.tensor([[0.7, 0.2, 0.1], [0.2, 0.6, 0.2], [0.3, 0.3, 0.4], [0.1, 0.3, 0.6], [0.5, 0.3, 0.2]])
+    )
+    result = score(logits, np.array([0, 1, 1, 0, 2], np.uint8))  # right, right, two too high, one too low
+    assert result.accuracy == 0.4
+    assert result.loss == pytest.approx(-np.log([0.7, 0.6, 0.3, 0.1, 0.2]).mean())
 
 
 @pytest.mark.parametrize(("tta", "count"), [("none", 1), ("flip", 2), ("flip+shift", 6)])
 def test_views(tta: TestTimeAugmentation, count: int) -> None:
     images = torch.randn(2, 3, 32, 32)
     weights, seen = zip(*views(images, tta), strict=True)
-    assert sum(weights) == 1
-    assert len(seen) == count
+    assert weights == {1: (1,), 2: (1 / 2, 1 / 2), 6: (1 / 4, 1 / 4, *[1 / 8] * 4)}[count]
     assert torch.equal(seen[0], images)
     padded = np.pad(images.numpy(), ((0, 0), (0, 0), (1, 1), (1, 1)), mode="reflect")
     moved = [padded[:, :, y : y + 32, y : y + 32] for y in (1, 0, 2)]
@@ -49,40 +50,11 @@ def test_mirrored_images_get_the_same_logits_when_both_views_count() -> None:
     torch.testing.assert_close(one, (single + mirrored) / 2)
 
 
-@pytest.mark.parametrize(("tta", "views_each"), [("none", 1), ("flip", 2), ("flip+shift", 6)])
-def test_each_view_is_computed_once(
-    monkeypatch: pytest.MonkeyPatch, tta: TestTimeAugmentation, views_each: int
-) -> None:
-    net, seen = Net("lattice", 0.0), []
-    forward = Net.forward
-
-    def counted(self: Net, images: torch.Tensor) -> torch.Tensor:
-        seen.append(images)
-        return forward(self, images)
-
-    monkeypatch.setattr(Net, "forward", counted)
-    images = np.random.default_rng(0).integers(0, 256, (4, 32, 32, 3), dtype=np.uint8)
-    plain, averaged = predict(
-        net, images, Statistics([0.5] * 3, [0.25] * 3), Runtime(torch.device("cpu"), "fp32", 1), tta
-    )
-    assert len(seen) == views_each
-    assert torch.equal(plain, averaged) == (tta == "none")
-
-
 def test_calibration_error_by_hand() -> None:
     # Confidences 0.9, 0.9 (bin 14 of 15, one of two right) and 0.6 (bin 9, right).
     logits = torch.log(torch.tensor([[0.9, 0.1], [0.9, 0.1], [0.4, 0.6]]))
     labels = np.array([0, 1, 1], np.uint8)
     assert calibration_error(logits, labels) == pytest.approx((2 * abs(0.5 - 0.9) + abs(1 - 0.6)) / 3, abs=1e-6)
-
-
-def test_calibration_error_of_a_calibrated_guesser_is_small() -> None:
-    generator = np.random.default_rng(0)
-    confidence = generator.uniform(0.5, 1, 20_000)
-    labels = (generator.uniform(size=20_000) > confidence).astype(np.uint8)
-    logits = torch.log(torch.from_numpy(np.stack([confidence, 1 - confidence], axis=1)))
-    assert calibration_error(logits, labels) < 0.01
-    assert calibration_error(3 * logits, labels) > 0.05  # overconfident
 
 
 def test_class_scores_by_hand() -> None:
@@ -98,7 +70,5 @@ def test_reliability_by_hand() -> None:
     rows = list(reliability(logits, np.array([0, 0, 0], np.uint8), bins=5))
     assert [row[2] for row in rows] == [1, 1, 1]
     assert [row[:2] for row in rows] == [pytest.approx(pair) for pair in ((0.6, 1), (0.8, 0), (0.9, 1))]
-    labels = np.random.default_rng(0).integers(0, 2, 1000, np.uint8)
-    many = torch.randn(1000, 2, generator=torch.Generator().manual_seed(0))
-    gaps = [count * abs(confidence - accuracy) for confidence, accuracy, count in reliability(many, labels)]
-    assert sum(gaps) / 1000 == pytest.approx(calibration_error(many, labels))
+    lowest = torch.log(torch.tensor([[0.4, 0.3, 0.3], [0.6, 0.2, 0.2]], dtype=torch.float64))
+    assert [row[2] for row in reliability(lowest, np.array([0, 0], np.uint8), bins=2)] == [1, 1]

@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 
 from cifar10.channel_statistics import channel_statistics
-from cifar10.sources.datasets import read_digits
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 4096])
@@ -13,8 +12,3 @@ def test_equals_numpy_on_the_whole_set(chunk: int) -> None:
     assert statistics.mean == pytest.approx((images / 255).mean((0, 1, 2)).tolist(), abs=1e-11)
     assert statistics.std == pytest.approx((images / 255).std((0, 1, 2)).tolist(), abs=1e-11)
     assert statistics == channel_statistics(images, 50)  # to the last bit, whatever the chunk
-
-
-def test_real_images() -> None:
-    images = read_digits().train.images
-    assert channel_statistics(images).mean == pytest.approx((images / 255).mean((0, 1, 2)).tolist(), abs=1e-11)

@@ -1,0 +1,108 @@
+"""The stages in this process, on a few digits: each writes exactly what dvc.yaml declares, with the right numbers."""
+
+import csv
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from safetensors import safe_open
+from sklearn.metrics import f1_score
+
+from cifar10.core.params import EVALUATION, MACHINE
+from cifar10.core.params_file import parse_params
+from cifar10.export.session import load_exported, probabilities
+from cifar10.sources.datasets import read_digits
+from stages.support.formats import read_split
+from stages.support.start import run_stage
+from tests.clone import Clone, changed
+from tests.stage_functions import STAGES
+
+
+def read(path: str) -> Any:
+    """JSON as it is; of a CSV file, the columns by name."""
+    text = Path(path).read_text(encoding="utf-8")
+    if path.endswith(".json"):
+        return json.loads(text)
+    header, *rows = csv.reader(text.splitlines())
+    return {name: list(column) for name, column in zip(header, zip(*rows, strict=True), strict=True)}
+
+
+def files() -> set[str]:
+    paths = (str(path) for path in Path().rglob("*") if path.is_file())
+    return {path for path in paths if not path.startswith((".git/", ".dvc/tmp/"))}
+
+
+def test_each_stage_writes_what_is_declared(clone: Clone, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(clone.path)
+    monkeypatch.delenv("DATA_MIRROR", raising=False)
+    for name, declared in yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"].items():
+        entries = [*declared.get("outs", []), *declared.get("metrics", []), *declared.get("plots", [])]
+        outs = {next(iter(entry)) if isinstance(entry, dict) else entry for entry in entries}
+        for path in map(Path, outs):
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+        before = files()
+        run_stage(STAGES[name])
+        written = files() - before
+        assert {next((out for out in outs if path.startswith(out)), path) for path in written} == outs
+
+    digits, params = read_digits(), parse_params(Path("params.yaml").read_bytes())
+    for folder, split in (("data/train", digits.train), ("data/test", digits.test)):
+        assert all(np.array_equal(found, array) for found, array in zip(read_split(folder), split, strict=True))
+    facts = read("metrics/dataset.json")
+    assert (facts["images"], facts["classes"], read("data/classes.json")) == (1437, digits.classes, digits.classes)
+    assert facts["counts"] == np.bincount(digits.train.labels).tolist()
+    assert facts["mean"] == pytest.approx((digits.train.images / 255).mean((0, 1, 2)))
+    assert facts["std"] == pytest.approx((digits.train.images / 255).std((0, 1, 2)))
+
+    train, loss, accuracy = read("metrics/train.json"), read("plots/loss.csv"), read("plots/accuracy.csv")
+    assert (loss["epoch"], loss["split"]) == (["1", "2"] * 2, ["train"] * 2 + ["validation"] * 2)
+    for name, curve in (("loss", loss), ("accuracy", accuracy)):
+        last = [train[f"train_{name}"], train[f"validation_{name}"]]
+        assert [float(curve[name][i]) for i in (1, 3)] == pytest.approx(last, rel=1e-5)
+    assert train["train_loss"] < np.log(10)  # a uniform guess
+    assert train["validation_accuracy"] > 0.3  # chance: 0.10
+    size = {"parameters": 189_376, "receptive_field": 115, "multiply_adds": 15_722_416}
+    assert {key: train[key] for key in size} == size
+    rates = read("plots/lr.csv")
+    assert (rates["step"], rates["optimizer"]) == (["0", "0"], ["SGD", "Muon"])  # every 50th of 28 steps
+    run = read("metrics/run.json")
+    assert 0 <= run["waiting_for_data"] <= run["seconds"]
+    with safe_open("models/model.safetensors", "np") as file:
+        about = json.loads(file.metadata()["cifar10"])
+    assert about["params"] == params.model_dump(exclude=EVALUATION | MACHINE)
+    assert [about[key] for key in ("classes", "mean", "std")] == [facts[key] for key in ("classes", "mean", "std")]
+
+    images, labels = digits.test
+    found = probabilities(load_exported(Path("models/model.onnx")), images)
+    predicted, confidence = found.argmax(1), found.max(1)
+    test, export = read("metrics/test.json"), read("metrics/export.json")
+    assert test["dataset"] == "digits"
+    assert test["accuracy"] == export["onnx_accuracy"] == pytest.approx((predicted == labels).mean())
+    assert test["loss"] == pytest.approx(-np.log(found[np.arange(len(labels)), labels]).mean(), rel=1e-4)
+    assert test["macro_f1"] == pytest.approx(f1_score(labels, predicted, average="macro", zero_division=0))
+    scores = read("plots/per_class.csv")
+    assert scores["class"] == digits.classes
+    assert list(map(float, scores["f1"])) == pytest.approx(
+        f1_score(labels, predicted, average=None, zero_division=0), 1e-5
+    )
+    rows = read("plots/predictions.csv")
+    names = np.array(digits.classes)
+    assert (rows["actual"], rows["predicted"]) == (names[labels].tolist(), names[predicted].tolist())
+    assert list(map(float, rows["confidence"])) == pytest.approx(confidence, abs=1e-4)
+    assert all(len(value) == 8 for value in rows["confidence"])
+    bins = {name: np.array(column, float) for name, column in read("plots/reliability.csv").items()}
+    gaps = bins["images"] * np.abs(bins["accuracy"] - bins["confidence"])
+    assert test["calibration_error"] == pytest.approx(gaps.sum() / len(labels), abs=1e-4)
+    assert export["equal_top1"] == 1
+    assert 0 < export["largest_difference"] < 1e-4
+    assert export["bytes"] == Path("models/model.onnx").stat().st_size
+
+    Path("params.yaml").write_text(
+        changed(Path("params.yaml").read_text(encoding="utf-8"), tta="none"), encoding="utf-8"
+    )
+    run_stage(STAGES["evaluate"])
+    assert read("metrics/test.json") == {key: value for key, value in test.items() if key != "tta_accuracy"}
