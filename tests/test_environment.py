@@ -1,6 +1,7 @@
 """What a shell, a git hook, a notebook or a container exports for others changes nothing, and nothing of theirs."""
 
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -48,7 +49,7 @@ def test_a_rebase_in_a_linked_worktree_changes_nothing_else(tmp_path: Path) -> N
     main.run("git", "worktree", "add", "-q", "--detach", str(tmp_path / "linked"))
     head = main.run("git", "rev-parse", "HEAD")
     copy = "import tools; from tools.repository import copy_working_tree as copy; from pathlib import Path; "
-    command = f"{sys.executable} -c \"{copy}copy(Path('{tmp_path}/copy'))\""
+    command = f"{shlex.quote(sys.executable)} -c \"{copy}copy(Path('{tmp_path}/copy'))\""
     linked = Clone(tmp_path / "linked")
     linked.run("git", "rebase", "-q", "-x", command, "HEAD~1")
     assert (tmp_path / "copy/.git/HEAD").exists()
