@@ -30,7 +30,7 @@ from tools.repository import copy_working_tree, git
 from tools.start import run_tool
 
 LIMIT = 300  # seconds for the tests of a module, which take up to 40; a mutant that takes longer is seen
-OTHER_COPY = re.compile(r"clone\.(run|start|repro)\(|Clone\.make|forked\(")  # in the code of a test
+OTHER_COPY = re.compile(r"clone\.(run|start|repro)\(|Clone\.make")  # in the code of a test
 LIBRARIES = ("torch._dynamo", "torchvision", "albumentations", "sklearn.datasets", "matplotlib.figure", "onnxruntime")
 
 
@@ -104,14 +104,16 @@ def failed(tests: list[str]) -> bool:
             run(tests)
         finally:
             os._exit(3)
-    while status is None and time.monotonic() < give_up:
-        time.sleep(0.02)
-        ended, status = os.waitpid(process, os.WNOHANG)
-        status = status if ended else None
-    for other in psutil.process_iter():  # also what it has left running
-        with suppress(OSError):
-            if os.getsid(other.pid) == process:
-                os.kill(other.pid, signal.SIGKILL)
+    try:
+        while status is None and time.monotonic() < give_up:
+            time.sleep(0.02)
+            ended, status = os.waitpid(process, os.WNOHANG)
+            status = status if ended else None
+    finally:
+        for other in psutil.process_iter():  # also what it has left running
+            with suppress(OSError):
+                if os.getsid(other.pid) == process:
+                    os.kill(other.pid, signal.SIGKILL)
     return status != 0
 
 
