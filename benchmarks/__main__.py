@@ -4,9 +4,9 @@ Speed does not depend on what the pictures show, so they are random and the benc
 runs interleaved, round by round: the ratio is the median of the rounds' ratios, so that a slow minute hits both.
 """
 
+import os
 from collections.abc import Callable
 from contextlib import redirect_stdout
-from os import devnull
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
@@ -48,13 +48,15 @@ def compare(name: str, images: int, ours: Callable[[], float], tutorial: Callabl
 def main() -> None:
     params = parse_params(with_recipe("default"))
     runtime = set_up(params)
+    if runtime.cores:  # the processes that this one starts, the tutorial's for example, may use all of them
+        os.sched_setaffinity(0, runtime.cores)
     machine = runtime.describe()
     print(f"{machine['device']}, {machine['instruction_set']}, {runtime.threads} threads, {runtime.precision}\n")
     split, nothing = pictures(6_400), pictures(0)
 
     def training(images: Split, params: Params, epochs: int = 1) -> History:
         model = Net(params.execution, params.dropout)
-        with Path(devnull).open("w", encoding="utf-8") as null, redirect_stdout(null):
+        with Path(os.devnull).open("w", encoding="utf-8") as null, redirect_stdout(null):
             changed = params.model_copy(update={"epochs": epochs})
             run = Training(model, images, nothing, STATISTICS, changed, runtime)
             train(run)
