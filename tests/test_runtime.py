@@ -78,7 +78,7 @@ def test_auto_is_not_more_threads_than_a_container_may_use(params: Params, monke
     """PyTorch counts the machine's cores; joblib knows of a quota (cgroups) and of an affinity."""
     before = torch.get_num_threads()
     monkeypatch.setattr("cifar10.inference.cores.cpu_count", lambda **_: 2)
-    monkeypatch.setattr("cifar10.inference.runtime.pin", lambda _: frozenset())
+    monkeypatch.setattr("cifar10.inference.runtime.pin", lambda *_: None)
     try:
         torch.set_num_threads(3)
         assert set_up(params.model_copy(update={"threads": "auto"})).threads == torch.get_num_threads() == 2
@@ -108,11 +108,15 @@ def test_each_thread_has_a_core_of_its_own_and_workers_have_all() -> None:
     """In a process of its own, with as many threads as cores."""
     code = """
 import os, torch
-from cifar10.inference.cores import pin
-cores = os.sched_getaffinity(0)
-torch.set_num_threads(len(cores))
-assert pin(len(cores) + 1) == cores == os.sched_getaffinity(0)  # not as many: no thread is bound
-assert pin(len(cores)) == cores
+from cifar10.core.params_file import parse_params
+from cifar10.inference.cores import own_cores, pin
+from cifar10.inference.runtime import set_up
+cores = own_cores()
+pin(len(cores) + 1, cores)
+assert own_cores() == cores  # not as many: no thread is bound
+runtime = set_up(parse_params(open("tests/params.yaml").read()).model_copy(update={"threads": len(cores)}))
+assert runtime.cores == cores
+assert runtime.turn.threads == len(runtime.turn.names) == len(cores)
 bound = [tuple(os.sched_getaffinity(int(thread))) for thread in os.listdir("/proc/self/task")]
 from cifar10.training.batches import _begin_worker
 if not os.fork():
@@ -122,7 +126,7 @@ assert os.wait()[1] == 0
 print(len(cores) == 1 or {(core,) for core in cores} <= set(bound) and os.sched_getaffinity(0) != cores)
 """
     environment = os.environ | {"OMP_NUM_THREADS": str(os.cpu_count()), "PYTHONPATH": str(ROOT / "src")}
-    output = subprocess.check_output([sys.executable, "-c", code], env=environment, encoding="utf-8")
+    output = subprocess.check_output([sys.executable, "-c", code], cwd=ROOT, env=environment, encoding="utf-8")
     assert output == "True\n"
 
 

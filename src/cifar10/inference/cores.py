@@ -19,13 +19,17 @@ def physical_cores() -> int:
     return int(cpu_count(only_physical_cores=True))
 
 
-def pin(threads: int) -> frozenset[int]:
-    """Bind each of PyTorch's threads to a core if there are as many, on Linux; return this process's cores.
+def own_cores() -> frozenset[int]:
+    """Return the numbers of the cores that this process may run on; none where the system does not say, as on macOS."""
+    return frozenset(os.sched_getaffinity(0) if sys.platform == "linux" else ())
+
+
+def pin(threads: int, cores: Collection[int]) -> None:
+    """Bind each of PyTorch's threads to one of `cores`, if there are as many.
 
     If two share a core because another process is on the second one, each waits for the other at every barrier: beside
     two busy processes a training reached 3 % of its speed alone, with bound threads a quarter.
     """
-    cores = os.sched_getaffinity(0) if sys.platform == "linux" else set[int]()
     if 1 < threads == len(cores) == cpu_count():
         import torch  # the sweep's hub, which counts cores as well, needs no PyTorch
 
@@ -36,7 +40,6 @@ def pin(threads: int) -> frozenset[int]:
         if len(started) == threads - 1:
             for thread, core in zip([0, *started], cores, strict=True):  # 0: this thread
                 os.sched_setaffinity(thread, {core})
-    return frozenset(cores)
 
 
 class Turn:

@@ -13,7 +13,7 @@ from torch import nn
 
 from cifar10.core.errors import ParamsError
 from cifar10.core.params import Params
-from cifar10.inference.cores import Turn, physical_cores, pin
+from cifar10.inference.cores import Turn, own_cores, physical_cores, pin
 
 LIBRARIES = ("torch", "numpy", "albumentations", "opencv-python-headless", "scikit-learn")
 
@@ -68,8 +68,10 @@ def set_up(params: Params) -> Runtime:
     torch.backends.cudnn.conv.fp32_precision = "ieee"  # type: ignore[attr-defined] # else fp32 on a GPU means TF32, ten bits
     if cuda:
         return Runtime(torch.device("cuda"), precision, threads)
-    cores = pin(threads)
-    return Runtime(torch.device("cpu"), precision, threads, Turn(threads, cores), cores)
+    cores = own_cores()
+    turn = Turn(threads, cores)  # before this thread has one core only
+    pin(threads, cores)
+    return Runtime(torch.device("cpu"), precision, threads, turn, cores)
 
 
 def _keep_freed_memory() -> None:
