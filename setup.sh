@@ -40,7 +40,7 @@ origin='(global|install)\.((extra-)?index-url|find-links|no-index|trusted-host|(
 while IFS='=' read -r name value; do
     name=PIP_$(tr a-z- A-Z_ <<< "${name#*.}")
     [ -n "${!name:-}" ] || export "$name=$(sed "s/^'//; s/'$//; s/\\\\n/ /g" <<< "$value")"
-done < <($bin/python -m pip config list | grep -E "^$origin=")
+done < <(PIP_USER=0 $bin/python -m pip config list | grep -E "^$origin=") # `user` would leave out the system's
 export PIP_CONFIG_FILE=/dev/null
 
 # The installer writes INSTALLER last. A package without it is incomplete, but would count as installed.

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(not UV.exists(), reason="set-up could not instal
 # Records its calls and lists what is installed; FAIL_PIP names the lock that it cannot install.
 PIP = """
 import importlib.metadata, os, sys
-if sys.argv[1:] == ["config", "list"]:
+if sys.argv[1:] == ["config", "list"] and os.environ.get("PIP_USER") == "0":
     print("global.index-url='https://a.example'\\nglobal.user='true'\\ninstall.require-hashes='true'")
     print("install.extra-index-url='https://b.example/?c=d\\\\nhttps://e.example'")
     sys.exit()
