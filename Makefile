@@ -9,7 +9,7 @@ unexport _ $(shell python3 -I src/cifar10/core/environment.py 2>/dev/null)
 # An argument is what was typed: make NAME=value. A shell may export such a name for something else.
 ARGUMENTS := PYTHON TORCH CLUSTER RECIPE SEED GRID FILE ADDRESS COMMIT EXPERIMENTS BASE COMPARE COUNT MODULES
 $(foreach name,$(ARGUMENTS),$(if $(filter environment,$(origin $(name))),\
-	$(info note: $(name) is in the environment, where make does not read it; type: make ... $(name)=...)$(eval $(name) :=)))
+	$(warning note: $(name) is in the environment, where make does not read it; type: make ... $(name)=...)$(eval $(name) :=)))
 # `make lock` and `make audit` trust the system's certificates as setup.sh does.
 export UV_SYSTEM_CERTS ?= 1
 

@@ -265,7 +265,7 @@ def test_an_argument_of_make_is_what_was_typed(project: Project) -> None:
     result = project.run("env", "COMMIT=theirs", "CLUSTER=1", "make", "-n", "same")
     assert 'tools.same "HEAD"' in result.stdout
     assert "requirements-cluster.lock" not in result.stdout
-    assert "note: COMMIT is in the environment, where make does not read it" in result.stdout
+    assert "note: COMMIT is in the environment, where make does not read it" in result.stderr
     assert 'tools.same "mine"' in project.run("env", "COMMIT=theirs", "make", "-n", "same", "COMMIT=mine").stdout
 
 

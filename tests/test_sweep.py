@@ -239,7 +239,8 @@ def test_a_session_gives_the_exit_code_and_ends_when_a_signal_raises() -> None:
     started: list[int] = []
 
     def interrupt() -> bool:
-        started.extend(child.pid for child in psutil.Process().children() if "1234" in child.cmdline())
+        while not started:  # its command line is empty for a moment
+            started.extend(child.pid for child in psutil.Process().children() if "1234" in child.cmdline())
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
