@@ -16,12 +16,14 @@ from threading import Thread
 from time import sleep
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from platformdirs import user_cache_path
 from torchvision.datasets import CIFAR10
+from tqdm import tqdm
 
 from cifar10.channel_statistics import channel_statistics
 from cifar10.core.errors import UserError
@@ -112,8 +114,12 @@ def test_the_next_address_resumes(server: Server, tmp_path: Path, monkeypatch: p
 
 
 @pytest.mark.parametrize("fault", ["truncated", "stall", "reset"])
-def test_broken_download_is_resumed_where_it_broke(server: Server, tmp_path: Path, fault: str) -> None:
+def test_broken_download_is_resumed_where_it_broke(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    monkeypatch.setattr("cifar10.sources.fetch.tqdm", bars := Mock(wraps=tqdm))
     assert fetch(server.source(fault), tmp_path, None).read_bytes() == BODY
+    assert {call.kwargs["total"] for call in bars.call_args_list} == {len(BODY)}
     starts = [int((wanted or "bytes=0-")[6:-1]) for _, wanted in server.requests]
     assert starts[0] == 0
     assert all(50_000 < later - earlier <= 100_000 for earlier, later in pairwise(starts))
@@ -269,7 +275,9 @@ def test_what_counts_is_the_content(files: Files, tmp_path: Path) -> None:
     for name, data in files.items():
         short = name.rpartition("/")[2]
         for other in (data + b"x", data[:-1], data[:50] + bytes([data[50] ^ 1]) + data[51:]):
-            with pytest.raises(ValueError, match=rf"wrong content: {short} has sha256 \w{{16}}\.\.\., not "):
+            with pytest.raises(
+                ValueError, match=rf"wrong content: {short} has sha256 \w{{16}}\.\.\., not \w{{16}}\.\.\.$"
+            ):
                 verify_cifar10(pack(tmp_path / "e.tar.gz", files | {name: other}))
         with pytest.raises(ValueError, match=rf"wrong content: without {short}$"):
             verify_cifar10(pack(tmp_path / "f.tar.gz", {key: value for key, value in files.items() if key != name}))
