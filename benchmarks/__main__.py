@@ -14,14 +14,14 @@ from typing import NamedTuple
 from benchmarks.hotspots import hotspots, matmul_flops
 from benchmarks.processes import imports, memory, pipeline, with_recipe
 from benchmarks.tutorial import STATISTICS, Tutorial, pictures, timed, tutorial_loader
+from cifar10.complexity import multiply_adds
 from cifar10.core.data import Split
 from cifar10.core.params import TRAINING_IMAGES, Params
 from cifar10.core.params_file import parse_params
-from cifar10.inference.predict import predict
-from cifar10.inference.runtime import set_up
+from cifar10.machine.runtime import set_up
 from cifar10.network.model import Net
+from cifar10.predict import predict
 from cifar10.training.batches import batch_loader
-from cifar10.training.complexity import multiply_adds
 from cifar10.training.history import History
 from cifar10.training.loop import Training, train
 from tools.start import run_tool

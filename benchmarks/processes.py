@@ -16,7 +16,7 @@ from stages.support.formats import write_json, write_split
 from tools.params_editor import edited, flat
 from tools.repository import DVC, copy_working_tree
 
-STAGES = ("download", "compute_stats", "train", "evaluate", "export")
+STAGES = ("download", "compute_stats", "train", "evaluate", "draw", "export")
 HEAVY = ("torch", "torchvision", "albumentations", "sklearn", "matplotlib")
 PRINT_STATUS = "print(open('/proc/self/status').read())"
 

@@ -18,10 +18,10 @@ from albumentations.pytorch import ToTensorV2
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from cifar10.augmentation.transforms import composed
 from cifar10.core.data import Split, Statistics
 from cifar10.core.params import Augmentation
 from cifar10.network.model import Net
-from cifar10.training.augmentation import composed
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 STATISTICS = Statistics([0.49, 0.48, 0.45], [0.25, 0.24, 0.26])

@@ -1,19 +1,13 @@
-"""models/ and data/test → metrics/test.json, the predictions, scores per class and mistakes in plots/."""
-
-from pathlib import Path
+"""models/ and data/test → metrics/test.json, the predictions and scores per class in plots/."""
 
 import numpy as np
 
-from cifar10.core.files import write_atomically
 from cifar10.core.params import Params
-from cifar10.drawing.png import png
 from cifar10.evaluation.calibration import calibration_error, reliability
 from cifar10.evaluation.class_scores import class_scores
-from cifar10.evaluation.sheets import Predictions, confident_mistakes, example_images
-from cifar10.inference.predict import predict
-from cifar10.inference.runtime import set_up
-from cifar10.inference.score import score
+from cifar10.machine.runtime import set_up
 from cifar10.network.model_file import load_model
+from cifar10.predict import predict, score
 from stages.support.formats import explained, read_split, write_csv, write_json
 from stages.support.start import run_stage
 
@@ -44,9 +38,6 @@ def evaluate(params: Params) -> None:
     rows = zip(names[labels], names[predicted], (f"{p:.6f}" for p in confidence), strict=True)
     write_csv("plots/predictions.csv", ("actual", "predicted", "confidence"), rows)
     write_csv("plots/reliability.csv", ("confidence", "accuracy", "images"), reliability(logits, labels))
-    predictions = Predictions(images, labels, predicted, confidence, classes)
-    write_atomically(Path("plots/mistakes.png"), png(lambda: confident_mistakes(predictions)))
-    write_atomically(Path("plots/examples.png"), png(lambda: example_images(predictions)))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""data/train and metrics/dataset.json → models/, metrics/train.json, metrics/run.json, curves and sheets in plots/."""
+"""data/train and metrics/dataset.json → models/, metrics/train.json, metrics/run.json, curves in plots/."""
 
 import os
 import sys
@@ -9,22 +9,17 @@ from statistics import median
 
 import torch
 
-from cifar10.core.data import Statistics
+from cifar10.complexity import count_parameters, multiply_adds, receptive_field
+from cifar10.core.data import Statistics, hold_out
 from cifar10.core.errors import StoppedError, UserError
-from cifar10.core.files import write_atomically
 from cifar10.core.lock import hold
 from cifar10.core.params import EVALUATION, MACHINE, Params
-from cifar10.drawing.png import png
-from cifar10.inference.runtime import Runtime, set_up
+from cifar10.machine.runtime import Runtime, set_up
 from cifar10.network.model import Net
 from cifar10.network.model_file import save_model
-from cifar10.training.batches import hold_out
 from cifar10.training.checkpoints import Checkpoints
-from cifar10.training.complexity import count_parameters, multiply_adds, receptive_field
 from cifar10.training.identity import digest, not_resumed, remember, training_identity
 from cifar10.training.loop import DivergedError, Training, train
-from cifar10.training.network_sheet import network_sheet
-from cifar10.training.samples import augmented_samples, clearest
 from stages.support.formats import declared_files, read_json, read_split, write_csv, write_json
 from stages.support.start import run_stage
 from stages.support.stop import noted_signals
@@ -59,11 +54,6 @@ def train_stage(params: Params) -> None:
         save_model(Path("models/model.safetensors"), training.result, classes, statistics, settings)
         write_curves(training, size)  # also where the last epoch was finished by an earlier run
         write_run(training, runtime)
-        examples, result = clearest(split), training.result
-        del training, split  # with all training images; drawing would otherwise set the peak of memory
-        samples = png(lambda: augmented_samples(examples, classes, statistics, params))
-        write_atomically(Path("plots/samples.png"), samples)
-        write_atomically(Path("plots/network.png"), png(lambda: network_sheet(result, examples.images[-3])))
         checkpoints.remove()
 
 

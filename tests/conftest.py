@@ -54,7 +54,7 @@ def reproduced(shared: Path) -> Clone:
             (shared / "hostile").mkdir(exist_ok=True)
             (shared / "hostile/numpy.py").write_text("raise SystemExit('not our numpy')\n")
             output, _ = making.repro(**HOSTILE | {"PYTHONPATH": str(shared / "hostile")})
-            assert making.ran(output) == ["download", "compute_stats", "train", "evaluate", "export"]
+            assert making.ran(output) == ["download", "compute_stats", "train", "evaluate", "draw", "export"]
             making.commit("repro")
             making.path.rename(clone.path)
     return clone

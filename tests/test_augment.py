@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from cifar10.augmentation.fused import Fused, draw
+from cifar10.augmentation.transforms import Composed, composed, fill_value
+from cifar10.core.errors import UserError
 from cifar10.core.params import Params
-from cifar10.training.augmentation import Composed, composed, fill_value
-from cifar10.training.fused import Fused, draw
 
 MEAN = [0.2, 0.4, 0.6]
 ALL = {"flip": "random", "flip_p": 0.5, "affine_p": 0.5, "shift": 0.0625, "scale": 0.1, "rotate": 15.0, "hole_p": 0.5}
@@ -53,6 +54,13 @@ def test_the_specification_is_the_list_that_one_extends(params: Params, smooth: 
     extended = Composed(settings, MEAN)
     extended.transform = A.Compose([*transform.transforms, A.InvertImg(p=1.0)], strict=True)
     assert np.array_equal(extended(smooth, [0]), 255 - smooth[:, :, ::-1])
+
+
+def test_fused_refuses_a_list_that_it_does_not_know(params: Params, monkeypatch: pytest.MonkeyPatch) -> None:
+    longer = A.Compose([*composed(params.augmentation, MEAN).transforms, A.InvertImg(p=1.0)])
+    monkeypatch.setattr("cifar10.augmentation.fused.composed", lambda *_: longer)
+    with pytest.raises(UserError, match="^augment_with: fused does not know this list .*, InvertImg; use albumentat"):
+        Fused(params.augmentation, MEAN)
 
 
 def test_draws_fill_their_ranges(params: Params) -> None:

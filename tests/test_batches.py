@@ -5,12 +5,13 @@ import numpy as np
 import pytest
 import torch
 
-from cifar10.core.data import Split, Statistics
+from cifar10.augmentation.augmenter import augmenter
+from cifar10.augmentation.fused import Fused
+from cifar10.augmentation.transforms import Composed
+from cifar10.core.data import Split, Statistics, hold_out
 from cifar10.core.params import Params
-from cifar10.inference.predict import Normalise
-from cifar10.training.augmentation import Composed
-from cifar10.training.batches import augmenter, batch_loader, hold_out
-from cifar10.training.fused import Fused
+from cifar10.predict import Normalise
+from cifar10.training.batches import batch_loader
 
 FORMS = ["albumentations", "fused"]
 PLAIN = {"flip": "random", "flip_p": 0.0, "affine_p": 0.0, "hole_p": 0.0}

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from cifar10.core.data import Split, Statistics
 from cifar10.core.params import Params
-from cifar10.inference.runtime import set_up
+from cifar10.machine.runtime import set_up
 from cifar10.network.model import Net
 from cifar10.training import learner
 from cifar10.training.cuda_graph import Replayed

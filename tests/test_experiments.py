@@ -10,7 +10,12 @@ from tests.clone import Clone
 
 def test_experiments_run_what_changed_and_come_back_unchanged(clone: Clone) -> None:
     first = clone.outputs()
-    assert clone.ran(clone.run("dvc", "exp", "run", "--set-param", "lr=0.01")) == ["train", "evaluate", "export"]
+    assert clone.ran(clone.run("dvc", "exp", "run", "--set-param", "lr=0.01")) == [
+        "train",
+        "evaluate",
+        "draw",
+        "export",
+    ]
     second = clone.outputs()
     assert {name for name in first if first[name] != second[name]} >= {"models/model.safetensors", "plots/loss.csv"}
     assert re.search(r"lr +0\.2 +0\.01", clone.run("dvc", "params", "diff"))
@@ -54,7 +59,7 @@ def test_temporary_experiments_run_this_code_and_resume_where_they_were_stopped(
     assert "error: train: stopped by SIGTERM after epoch " in output
     assert "exited with 143" in output
     output = clone.run(*command)
-    assert clone.ran(output) == ["train", "evaluate", "export"]
+    assert clone.ran(output) == ["train", "evaluate", "draw", "export"]
     assert re.search(r"resuming after epoch \d+, step \d+ of the next\nepoch  \d/6", output)
     assert not list((clone.path / "checkpoints").iterdir())
     assert clone.outputs() == before

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
+from cifar10.complexity import multiply_adds
 from cifar10.core.data import Statistics
 from cifar10.core.params import Execution
 from cifar10.export.graph import onnx_bytes
@@ -23,7 +24,6 @@ from cifar10.export.parity import Parity, parity, torch_probabilities
 from cifar10.export.session import BATCH_SIZE, load_exported, probabilities
 from cifar10.network.model import Net
 from cifar10.network.model_file import save_model
-from cifar10.training.complexity import multiply_adds
 from tests.test_model import randomised
 
 ROOT = Path(__file__).parent.parent

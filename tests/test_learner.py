@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from cifar10.core.data import Statistics
-from cifar10.inference.runtime import Runtime
+from cifar10.machine.runtime import Runtime
 from cifar10.network.model import Net
 from cifar10.training.learner import Learner, moved_uphill
 

@@ -2,10 +2,10 @@ import pytest
 import torch
 from torch import nn
 
+from cifar10.complexity import count_parameters, multiply_adds, multiply_adds_by_layer, receptive_field
 from cifar10.core.params import Execution
 from cifar10.network.folding import folded
 from cifar10.network.model import LAYERS, Net
-from cifar10.training.complexity import count_parameters, multiply_adds, multiply_adds_by_layer, receptive_field
 
 
 def randomised(net: Net) -> Net:

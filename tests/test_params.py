@@ -14,7 +14,7 @@ from cifar10.core.data import Split, Statistics
 from cifar10.core.errors import ParamsError
 from cifar10.core.params import TRAINING_IMAGES, Params
 from cifar10.core.params_file import parse_params
-from cifar10.inference.runtime import Runtime
+from cifar10.machine.runtime import Runtime
 from cifar10.network.model import Net
 from cifar10.training.loop import Training
 from tests.clone import PARAMS, changed, git

@@ -55,7 +55,7 @@ def test_a_recipe_trains_as_it_is_whatever_the_workspace_holds(clone: Clone, mon
         encoding="utf-8",
     )
     output = clone.run("python", "-m", "tools.recipe", "tiny", "--seed", "3")
-    assert clone.ran(output) == ["train", "evaluate", "export"]
+    assert clone.ran(output) == ["train", "evaluate", "draw", "export"]
     found = flat(parse_params(Path("params.yaml").read_text(encoding="utf-8")).model_dump())
     assert {key: found[key] for key in flat(recipe)} == flat(recipe) | {"seed": 3}
     assert "[tiny-s3]" in clone.run("dvc", "exp", "list").split()

@@ -14,8 +14,8 @@ import torch
 
 from cifar10.core.errors import ParamsError
 from cifar10.core.params import Params
-from cifar10.inference.cores import Crowd, Turn
-from cifar10.inference.runtime import set_up
+from cifar10.machine.cores import Crowd, Turn
+from cifar10.machine.runtime import set_up
 from tests.clone import ROOT
 
 
@@ -77,8 +77,8 @@ def test_freed_memory_is_kept(params: Params) -> None:
 def test_auto_is_not_more_threads_than_a_container_may_use(params: Params, monkeypatch: pytest.MonkeyPatch) -> None:
     """PyTorch counts the machine's cores; joblib knows of a quota (cgroups) and of an affinity."""
     before = torch.get_num_threads()
-    monkeypatch.setattr("cifar10.inference.cores.cpu_count", lambda **_: 2)
-    monkeypatch.setattr("cifar10.inference.runtime.pin", lambda *_: None)
+    monkeypatch.setattr("cifar10.machine.cores.cpu_count", lambda **_: 2)
+    monkeypatch.setattr("cifar10.machine.runtime.pin", lambda *_: None)
     try:
         torch.set_num_threads(3)
         assert set_up(params.model_copy(update={"threads": "auto"})).threads == torch.get_num_threads() == 2
@@ -90,7 +90,7 @@ def test_auto_is_not_more_threads_than_a_container_may_use(params: Params, monke
 @pytest.fixture
 def turn(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], Turn]:
     """Turns on three cores that nobody else knows of."""
-    monkeypatch.setattr("cifar10.inference.cores.QUEUE", f"\0test {os.getpid()} next")
+    monkeypatch.setattr("cifar10.machine.cores.QUEUE", f"\0test {os.getpid()} next")
 
     def make(threads: int) -> Turn:
         made = Turn(threads, range(3))
@@ -109,8 +109,8 @@ def test_each_thread_has_a_core_of_its_own_and_workers_have_all() -> None:
     code = """
 import os, torch
 from cifar10.core.params_file import parse_params
-from cifar10.inference.cores import own_cores, pin
-from cifar10.inference.runtime import set_up
+from cifar10.machine.cores import own_cores, pin
+from cifar10.machine.runtime import set_up
 cores = own_cores()
 pin(len(cores) + 1, cores)
 assert own_cores() == cores  # not as many: no thread is bound
@@ -132,7 +132,7 @@ print(len(cores) == 1 or {(core,) for core in cores} <= set(bound) and os.sched_
 
 @linux
 def test_turns_are_on_the_cores_that_this_process_may_use(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cifar10.inference.cores.cpu_count", lambda: 2)  # by a quota
+    monkeypatch.setattr("cifar10.machine.cores.cpu_count", lambda: 2)  # by a quota
     made = [Turn(threads, {9, 5, 3}) for threads in (1, 2, 3)]
     assert [(each.threads, each.crowd is None) for each in made] == [(1, True), (2, False), (2, False)]
     assert made[0].names == ["\0cifar10 core 3", "\0cifar10 core 5"]
@@ -164,7 +164,7 @@ def test_two_trainings_take_turns_on_the_cores(turn: Callable[[int], Turn]) -> N
 def test_who_fits_beside_does_not_wait_and_no_turn_is_waited_for_without_end(
     turn: Callable[[int], Turn], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cifar10.inference.cores.PATIENCE", 0.2)
+    monkeypatch.setattr("cifar10.machine.cores.PATIENCE", 0.2)
     first, beside, third = turn(2), turn(1), turn(1)
     with first, beside:
         assert len(beside.held) == 1

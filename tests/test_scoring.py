@@ -6,10 +6,9 @@ from cifar10.core.data import Statistics
 from cifar10.core.params import TestTimeAugmentation
 from cifar10.evaluation.calibration import calibration_error, reliability
 from cifar10.evaluation.class_scores import class_scores
-from cifar10.inference.predict import predict, views
-from cifar10.inference.runtime import Runtime
-from cifar10.inference.score import score
+from cifar10.machine.runtime import Runtime
 from cifar10.network.model import Net
+from cifar10.predict import predict, score, views
 
 
 def test_score_by_hand() -> None:

@@ -11,15 +11,15 @@ from matplotlib.figure import Figure
 from matplotlib.table import Table
 from PIL import Image
 
+from cifar10.complexity import count_parameters, multiply_adds_by_layer
 from cifar10.core.data import Split, Statistics
 from cifar10.core.params import Execution, Params
+from cifar10.drawing.network import network_sheet
 from cifar10.drawing.png import BLUE, ORANGE, png
+from cifar10.drawing.samples import augmented_samples, clearest
 from cifar10.drawing.sheet import Cell, sheet
-from cifar10.evaluation.sheets import Predictions, confident_mistakes, example_images
+from cifar10.drawing.test_images import Predictions, confident_mistakes, example_images
 from cifar10.network.model import LAYERS, Net
-from cifar10.training.complexity import count_parameters, multiply_adds_by_layer
-from cifar10.training.network_sheet import network_sheet
-from cifar10.training.samples import augmented_samples, clearest
 
 
 def texts(figure: Figure) -> list[str]:
@@ -67,7 +67,7 @@ def cells(monkeypatch: pytest.MonkeyPatch) -> list[Sequence[Cell]]:
         found.extend(rows)
         return sheet(rows, *rest)
 
-    for module in ("cifar10.evaluation.sheets", "cifar10.training.samples"):
+    for module in ("cifar10.drawing.test_images", "cifar10.drawing.samples"):
         monkeypatch.setattr(f"{module}.sheet", noted)
     return found
 

@@ -20,7 +20,7 @@ from cifar10.core.data import Split, Statistics
 from cifar10.core.errors import StoppedError, UserError
 from cifar10.core.params import Params
 from cifar10.core.stop import Stop
-from cifar10.inference.runtime import Runtime
+from cifar10.machine.runtime import Runtime
 from cifar10.network.model import Net
 from cifar10.training.averaging import WeightAverage
 from cifar10.training.batches import Batch

@@ -26,6 +26,11 @@ def read_json(path: str) -> Any:
         return json.loads(Path(path).read_text(encoding="utf-8"))
 
 
+def read_csv(path: str) -> list[dict[str, str]]:
+    with explained(path):
+        return list(csv.DictReader(io.StringIO(Path(path).read_text(encoding="utf-8"))))
+
+
 def declared_files(stage: str) -> list[Path]:
     """Return the files that dvc.yaml declares as deps of `stage`: of a folder its modules, of a split its digests.
 

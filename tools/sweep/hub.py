@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from cifar10.core import environment
 from cifar10.core.errors import UserError
-from cifar10.inference.cores import physical_cores
+from cifar10.machine.cores import physical_cores
 from tools import session
 from tools.repository import DVC, git, keep_data_mirror
 from tools.sweep import node

@@ -1,4 +1,4 @@
-"""The types in which the stages exchange the data."""
+"""The types in which the stages exchange the data, and the validation split."""
 
 from typing import NamedTuple
 
@@ -14,3 +14,14 @@ class Split(NamedTuple):
 class Statistics(NamedTuple):
     mean: list[float]  # per channel (R, G, B), pixels in 0...1
     std: list[float]  # population standard deviation, same scale
+
+
+def hold_out(split: Split, validation_size: int, seed: int) -> tuple[Split, Split]:
+    """Split N images into N - `validation_size` for training and the rest for validation, stratified by class."""
+    if validation_size == 0:
+        return split, Split(split.images[:0], split.labels[:0])
+    from sklearn.model_selection import train_test_split  # only here: it takes a second to import
+
+    indices = np.arange(len(split.labels))
+    train, validation = train_test_split(indices, test_size=validation_size, stratify=split.labels, random_state=seed)
+    return tuple(Split(split.images[i], split.labels[i]) for i in (np.sort(train), np.sort(validation)))  # type: ignore[return-value]

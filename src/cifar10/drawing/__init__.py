@@ -1,1 +1,1 @@
-"""Sheets of pictures, in one style; train and evaluate depend on it."""
+"""Sheets of pictures, in one style; draw depends on it."""

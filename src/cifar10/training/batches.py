@@ -1,4 +1,4 @@
-"""From arrays to batches: the validation split, the order of the images, augmented batches."""
+"""From arrays to batches: the order of the images, augmented batches."""
 
 import os
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -8,41 +8,16 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.model_selection import train_test_split
 from torch.utils.data import DataLoader, Dataset, Sampler
 
+from cifar10.augmentation.augmenter import FIRST_STEP, ORDER, alternate_flips, augmenter
 from cifar10.core.data import Split, Statistics
 from cifar10.core.errors import UserError
-from cifar10.core.params import Augmentation, Params
-from cifar10.training.augmentation import Composed
-from cifar10.training.fused import Fused
+from cifar10.core.params import Params
 
 # The entropy of a step's random numbers, the indices of its images, and which of them are mirrored before all else.
 Key = tuple[list[int], NDArray[np.int64], NDArray[np.bool_]]
 Batch = tuple[NDArray[np.uint8], NDArray[np.int64]]  # images (B, 32, 32, 3) and labels (B,)
-
-# The third number of a seed, one for each use; not 0, as [a, b] and [a, b, 0] give the same stream.
-ORDER, DROPOUT, SAMPLES, AVERAGE, FLIPS, FIRST_STEP = 1, 2, 3, 4, 5, 6
-
-
-def hold_out(split: Split, validation_size: int, seed: int) -> tuple[Split, Split]:
-    """Split N images into N - `validation_size` for training and the rest for validation, stratified by class."""
-    if validation_size == 0:
-        return split, Split(split.images[:0], split.labels[:0])
-    indices = np.arange(len(split.labels))
-    train, validation = train_test_split(indices, test_size=validation_size, stratify=split.labels, random_state=seed)
-    return tuple(Split(split.images[i], split.labels[i]) for i in (np.sort(train), np.sort(validation)))  # type: ignore[return-value]
-
-
-def alternate_flips(a: Augmentation, images: int, seed: int, epoch: int) -> NDArray[np.bool_]:
-    """Which of `images` images are mirrored in `epoch`: drawn for the even epochs, the others in the odd ones.
-
-    No image where `a.flip` is random: those flips are drawn with the other changes. After K. Jordan's cifar10-airbench.
-    """
-    if a.flip == "random":
-        return np.zeros(images, bool)
-    even = np.random.default_rng([seed, 0, FLIPS]).random(images) < 0.5
-    return ~even if epoch % 2 else even
 
 
 class Order(Sampler[Key]):
@@ -82,11 +57,6 @@ class AugmentedBatches(Dataset[Batch]):
         images = self.split.images[indices]
         images[mirrored] = images[mirrored, :, ::-1]
         return self.augment(images, entropy), self.split.labels[indices].astype(np.int64)
-
-
-def augmenter(params: Params, statistics: Statistics) -> Composed | Fused:
-    form = Composed if params.augment_with == "albumentations" else Fused
-    return form(params.augmentation, statistics.mean)
 
 
 def batch_loader(

@@ -15,9 +15,9 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from cifar10.core.data import Statistics
-from cifar10.inference.predict import Normalise
-from cifar10.inference.runtime import Runtime
+from cifar10.machine.runtime import Runtime
 from cifar10.network.model import Net
+from cifar10.predict import Normalise
 from cifar10.training.cuda_graph import Replayed
 
 Learn = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]  # from images and labels to loss and logits

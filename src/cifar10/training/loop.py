@@ -12,16 +12,16 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from cifar10.augmentation.augmenter import AVERAGE, DROPOUT
 from cifar10.core.data import Split, Statistics
 from cifar10.core.errors import StoppedError, UserError
 from cifar10.core.params import Params
 from cifar10.core.stop import Stop
-from cifar10.inference.predict import normalised, predict
-from cifar10.inference.runtime import Runtime
-from cifar10.inference.score import score
+from cifar10.machine.runtime import Runtime
 from cifar10.network.model import Net
+from cifar10.predict import normalised, predict, score
 from cifar10.training.averaging import WeightAverage
-from cifar10.training.batches import AVERAGE, DROPOUT, batch_loader, begun
+from cifar10.training.batches import batch_loader, begun
 from cifar10.training.checkpoints import Checkpoints
 from cifar10.training.history import History
 from cifar10.training.learner import Learner

@@ -12,9 +12,9 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from cifar10.complexity import count_parameters, multiply_adds_by_layer, receptive_field
 from cifar10.drawing.png import BLUE, ORANGE
 from cifar10.network.model import Net
-from cifar10.training.complexity import count_parameters, multiply_adds_by_layer, receptive_field
 
 SIDE = 32
 

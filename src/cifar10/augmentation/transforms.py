@@ -1,7 +1,7 @@
 """The training augmentation: a list of albumentations transforms, applied image by image.
 
 To try another transform, add it to the list in `composed` and train with `augment_with: albumentations`. The faster
-form in fused.py knows these three transforms only; a test compares it with this one.
+form in fused.py refuses any other list than these three; a test compares it with this one.
 """
 
 import random

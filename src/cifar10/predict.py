@@ -1,7 +1,7 @@
-"""Logits of images, as they are or averaged over several views."""
+"""Logits of images, as they are or averaged over several views, and their loss and accuracy."""
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import NamedTuple, assert_never
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from cifar10.core.data import Statistics
 from cifar10.core.params import TestTimeAugmentation
-from cifar10.inference.runtime import Runtime
+from cifar10.machine.runtime import Runtime
 from cifar10.network.folding import folded
 from cifar10.network.model import Net
 
@@ -24,6 +24,11 @@ class Normalise:
 
     def __call__(self, images: Tensor) -> Tensor:
         return images.permute(0, 3, 1, 2).float().sub_(self.mean).div_(self.std)
+
+
+class Score(NamedTuple):
+    loss: float  # mean cross-entropy, nats
+    accuracy: float  # 0...1
 
 
 class Logits(NamedTuple):
@@ -49,12 +54,19 @@ def views(images: Tensor, tta: TestTimeAugmentation) -> Iterator[tuple[float, Te
 
     As in cifar10-airbench; the border is reflected.
     """
-    if tta == "none":
-        yield 1.0, images
-        return
     side = images.shape[-1]
     padded = F.pad(images, (1, 1, 1, 1), mode="reflect")
-    for start, weight in ((1, 1.0),) if tta == "flip" else ((1, 0.5), (0, 0.25), (2, 0.25)):
+    match tta:
+        case "none":
+            yield 1.0, images
+            return
+        case "flip":
+            shifts = [(1, 1.0)]
+        case "flip+shift":
+            shifts = [(1, 0.5), (0, 0.25), (2, 0.25)]
+        case other:
+            assert_never(other)
+    for start, weight in shifts:
         view = padded[..., start : start + side, start : start + side]
         yield weight / 2, view
         yield weight / 2, view.flip(-1)
@@ -69,3 +81,9 @@ def normalised(
         batch = normalise(torch.from_numpy(np.array(images[start : start + batch_size])).to(runtime.device))
         with runtime.turn:  # which lasts until the next batch is asked for
             yield batch
+
+
+def score(logits: Tensor, labels: NDArray[np.uint8]) -> Score:
+    """Return mean cross-entropy and accuracy of logits (N, 10) against labels (N,)."""
+    target = torch.from_numpy(labels.astype(np.int64))
+    return Score(F.cross_entropy(logits, target).item(), (logits.argmax(1) == target).double().mean().item())

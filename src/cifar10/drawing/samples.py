@@ -6,10 +6,10 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from cifar10.augmentation.augmenter import SAMPLES, alternate_flips, augmenter
 from cifar10.core.data import Split, Statistics
 from cifar10.core.params import Augmentation, Params
 from cifar10.drawing.sheet import Cell, sheet
-from cifar10.training.batches import SAMPLES, alternate_flips, augmenter
 
 OFF = {"flip": "random", "flip_p": 0.0, "affine_p": 0.0, "hole_p": 0.0}
 ALONE = {"flip": {"flip_p": 1.0}, "affine": {"affine_p": 1.0}, "hole": {"hole_p": 1.0}}

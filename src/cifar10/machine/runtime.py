@@ -13,7 +13,7 @@ from torch import nn
 
 from cifar10.core.errors import ParamsError
 from cifar10.core.params import Params
-from cifar10.inference.cores import Turn, own_cores, physical_cores, pin
+from cifar10.machine.cores import Turn, own_cores, physical_cores, pin
 
 LIBRARIES = ("torch", "numpy", "albumentations", "opencv-python-headless", "scikit-learn")
 

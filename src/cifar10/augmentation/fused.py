@@ -1,4 +1,4 @@
-"""The augmentation of augmentation.py with the same pixels, faster.
+"""The augmentation of transforms.py with the same pixels, faster.
 
 All random numbers of a batch are drawn first, by the same calls in the same order as albumentations 2.0.8 makes them.
 """
@@ -6,14 +6,17 @@ All random numbers of a batch are drawn first, by the same calls in the same ord
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import albumentations as A
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from cifar10.augmentation.transforms import SIDE, composed, fill_value, generators
+from cifar10.core.errors import UserError
 from cifar10.core.params import Augmentation
-from cifar10.training.augmentation import SIDE, fill_value, generators
 
 CENTRE = (SIDE - 1) / 2
+KNOWN = [A.HorizontalFlip, A.Affine, A.CoarseDropout]
 
 
 class Draws(NamedTuple):
@@ -67,6 +70,9 @@ class Fused:
     """Map uint8 images (N, 32, 32, 3) to the same augmented ones as Composed, about eight times faster."""
 
     def __init__(self, a: Augmentation, mean: Sequence[float]) -> None:
+        if (found := [type(transform) for transform in composed(a, mean).transforms]) != KNOWN:
+            names = ", ".join(each.__name__ for each in found)
+            raise UserError(f"augment_with: fused does not know this list of transforms: {names}; use albumentations")
         self.augmentation, self.fill = a, np.array(fill_value(mean), np.uint8)
         # A shift is by whole pixels, so by itself it needs no interpolation: the same pixels, faster.
         only_shifts = a.scale == 0 and a.rotate == 0

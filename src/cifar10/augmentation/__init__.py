@@ -1,0 +1,1 @@
+"""The augmentation of the training images; train and draw depend on it."""

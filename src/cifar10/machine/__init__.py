@@ -1,0 +1,1 @@
+"""The processor or GPU: precision, threads, cores; train and evaluate depend on it."""

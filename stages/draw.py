@@ -1,0 +1,45 @@
+"""models/, data/ and plots/predictions.csv → the pictures in plots/: samples, network, mistakes, examples."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from cifar10.core.data import hold_out
+from cifar10.core.files import write_atomically
+from cifar10.core.params import Params
+from cifar10.drawing.network import network_sheet
+from cifar10.drawing.png import png
+from cifar10.drawing.samples import augmented_samples, clearest
+from cifar10.drawing.test_images import Predictions, confident_mistakes, example_images
+from cifar10.network.model_file import load_model
+from stages.support.formats import explained, read_csv, read_split
+from stages.support.start import run_stage
+
+EXAMPLE = 7  # the class whose image is shown in network.png: CIFAR-10's horse
+
+
+def draw(params: Params) -> None:
+    with explained("models/model.safetensors"):
+        network, classes, statistics = load_model("models/model.safetensors")
+    split, _ = hold_out(read_split("data/train"), params.validation_size, params.seed)
+    samples = clearest(split)
+    write_png("plots/samples.png", lambda: augmented_samples(samples, classes, statistics, params))
+    write_png("plots/network.png", lambda: network_sheet(network, samples.images[min(EXAMPLE, len(classes) - 1)]))
+
+    images, labels = read_split("data/test")
+    rows = read_csv("plots/predictions.csv")
+    predicted = np.array([classes.index(row["predicted"]) for row in rows])
+    confidence = np.array([float(row["confidence"]) for row in rows])
+    predictions = Predictions(images, labels, predicted, confidence, classes)
+    write_png("plots/mistakes.png", lambda: confident_mistakes(predictions))
+    write_png("plots/examples.png", lambda: example_images(predictions))
+
+
+def write_png(path: str, draw_figure: Callable[[], Figure]) -> None:
+    write_atomically(Path(path), png(draw_figure))
+
+
+if __name__ == "__main__":
+    run_stage(draw)
