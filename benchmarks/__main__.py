@@ -55,7 +55,7 @@ def main() -> None:
     split, nothing = pictures(6_400), pictures(0)
 
     def training(images: Split, params: Params, epochs: int = 1) -> History:
-        model = Net(params.execution, params.dropout)
+        model = Net(params.execution, params.dropout, classes=10)
         with Path(os.devnull).open("w", encoding="utf-8") as null, redirect_stdout(null):
             changed = params.model_copy(update={"epochs": epochs})
             run = Training(model, images, nothing, STATISTICS, changed, runtime)
@@ -95,7 +95,7 @@ def main() -> None:
         lambda: timed(lambda: list(loader)),
         lambda: timed(lambda: list(specification)),
     )
-    model = Net(params.execution, 0.0)
+    model = Net(params.execution, 0.0, classes=10)
     runtime.place(model)
     compare(
         "inference",

@@ -48,7 +48,7 @@ class Clock(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 def hotspots(params: Params, runtime: Runtime, steps: int = 30, most: int = 5) -> list[tuple[float, str]]:
     """Share of a step's time and name of the `most` operations that take longest; last the sum of the others."""
-    model = Net(params.execution, params.dropout).train()
+    model = Net(params.execution, params.dropout, classes=10).train()
     runtime.place(model)
     optimizers = build_optimizers(model, params)
     images = torch.randn(params.batch_size, 3, 32, 32, device=runtime.device)

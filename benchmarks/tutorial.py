@@ -76,7 +76,7 @@ def tutorial_loader(split: Split, statistics: Statistics, a: Augmentation) -> Da
 
 def train_as_in_a_tutorial(loader: DataLoader[tuple[Tensor, Tensor]]) -> float:
     """One epoch of the dense network in fp32; the training accuracy, as a tutorial prints it."""
-    model = Net("dense", dropout=0.0).to(DEVICE)
+    model = Net("dense", dropout=0.0, classes=10).to(DEVICE)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
     loss_sum, correct, seen = 0.0, 0, 0
     for images, labels in loader:
@@ -95,7 +95,7 @@ def train_as_in_a_tutorial(loader: DataLoader[tuple[Tensor, Tensor]]) -> float:
 @torch.no_grad()
 def predict_as_in_a_tutorial(images: Tensor) -> Tensor:
     """Logits of normalised images (N, 3, 32, 32), by the dense network in fp32."""
-    model = Net("dense", dropout=0.0).eval().to(DEVICE)
+    model = Net("dense", dropout=0.0, classes=10).eval().to(DEVICE)
     return torch.cat([model(batch.to(DEVICE)).cpu() for batch in torch.split(images, 128)])
 
 

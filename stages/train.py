@@ -32,7 +32,7 @@ def train_stage(params: Params) -> None:
     split, validation = hold_out(read_split("data/train"), params.validation_size, params.seed)
 
     torch.manual_seed(params.seed)
-    model = Net(params.execution, params.dropout)
+    model = Net(params.execution, params.dropout, len(classes))
     training = Training(model, split, validation, statistics, params, runtime)
     identity = training_identity(params, runtime.describe(), declared_files("train"))
     key = digest(identity)

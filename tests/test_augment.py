@@ -59,7 +59,7 @@ def test_the_specification_is_the_list_that_one_extends(params: Params, smooth: 
 def test_fused_refuses_a_list_that_it_does_not_know(params: Params, monkeypatch: pytest.MonkeyPatch) -> None:
     longer = A.Compose([*composed(params.augmentation, MEAN).transforms, A.InvertImg(p=1.0)])
     monkeypatch.setattr("cifar10.augmentation.fused.composed", lambda *_: longer)
-    with pytest.raises(UserError, match="^augment_with: fused does not know this list .*, InvertImg; use albumentat"):
+    with pytest.raises(UserError, match=r"^augment_with: fused does not know this list .*, InvertImg; use albumentat"):
         Fused(params.augmentation, MEAN)
 
 

@@ -38,7 +38,7 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> str:
     torch.manual_seed(0)
     file = tmp_path_factory.mktemp("network") / "network.onnx"
     statistics = Statistics([0.5] * 3, [0.01] * 3)  # so small that predictions differ
-    file.write_bytes(onnx_bytes(Net("lattice", 0.0), CLASSES, statistics, "digits"))
+    file.write_bytes(onnx_bytes(Net("lattice", 0.0, classes=10), CLASSES, statistics, "digits"))
     return str(file)
 
 

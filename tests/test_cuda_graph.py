@@ -90,7 +90,7 @@ def test_a_graph_changes_no_bit(params: Params, monkeypatch: pytest.MonkeyPatch,
 
     def training() -> Training:
         torch.manual_seed(0)
-        model = Net(changed.execution, changed.dropout)
+        model = Net(changed.execution, changed.dropout, classes=10)
         return Training(
             model, split, Split(split.images[:100], split.labels[:100]), STATISTICS, changed, set_up(changed)
         )

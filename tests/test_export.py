@@ -34,7 +34,7 @@ STATISTICS = Statistics([0.2, 0.5, 0.7], [0.2, 0.3, 1 / 3])
 def net(execution: Execution = "lattice") -> Net:
     """Random weights, such that the probabilities of different images differ, and none is 0 or 1."""
     torch.manual_seed(1)
-    network = Net(execution, dropout=0.1)
+    network = Net(execution, dropout=0.1, classes=10)
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight)
@@ -95,7 +95,7 @@ def test_it_is_folded_and_in_lattice_form() -> None:
         for node in model.graph.node
         if node.op_type == "Conv"
     )
-    assert counted == multiply_adds(Net("lattice", 0.0))
+    assert counted == multiply_adds(Net("lattice", 0.0, classes=10))
 
 
 def test_the_bytes_depend_on_nothing_else(tmp_path: Path) -> None:

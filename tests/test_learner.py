@@ -20,7 +20,7 @@ def batch(images: int) -> tuple[Tensor, Tensor]:
 
 def learner(sam_rho: float) -> Learner:
     torch.manual_seed(0)
-    model = Net("lattice", 0.0).train()
+    model = Net("lattice", 0.0, classes=10).train()
     first, *others = model.parameters()
     optimizers = [torch.optim.SGD([first], LR), torch.optim.SGD(others, LR)]
     statistics = Statistics([MEAN] * 3, [STD] * 3)
@@ -34,7 +34,7 @@ def weights(model: Net) -> Weights:
 def gradients(at: Weights, images: Tensor, labels: Tensor) -> Weights:
     """Of the mean cross-entropy, in a network of its own."""
     x = (images.permute(0, 3, 1, 2).float() / 255 - MEAN) / STD
-    model = Net("lattice", 0.0).train()
+    model = Net("lattice", 0.0, classes=10).train()
     model.load_state_dict(at, strict=False)
     loss = F.cross_entropy(model(x), labels)
     return dict(zip(at, torch.autograd.grad(loss, list(model.parameters())), strict=True))

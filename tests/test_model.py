@@ -32,7 +32,7 @@ def test_counts() -> None:
     expected = dense_weights + separable_weights + batch_norm + 64 * 10
     assert expected == 189_376
     for execution in ("dense", "lattice"):
-        assert count_parameters(Net(execution, 0.0)) == expected
+        assert count_parameters(Net(execution, 0.0, classes=10)) == expected
 
 
 def test_multiply_adds() -> None:
@@ -45,14 +45,14 @@ def test_multiply_adds() -> None:
         expected = {
             layer.name: side**2 * weight for layer, side, weight in zip(LAYERS, sides, weights, strict=True)
         } | {"head": 64 * 10}
-        network = Net(execution, 0.0)  # type: ignore[arg-type]
+        network = Net(execution, 0.0, classes=10)  # type: ignore[arg-type]
         assert multiply_adds_by_layer(network) == expected
         assert multiply_adds(network) == sum(expected.values())
         assert network.training  # as it was
 
 
 def test_receptive_field_by_gradient() -> None:
-    net = randomised(Net("dense", 0.0))
+    net = randomised(Net("dense", 0.0, classes=10))
     for module in net.modules():  # positive weights and no dead ReLU: no contribution cancels
         if isinstance(module, nn.Conv2d):
             module.weight.data.abs_()
@@ -72,7 +72,7 @@ def test_receptive_field_by_gradient() -> None:
 
 
 def test_lattice_equals_dense() -> None:
-    dense, lattice = randomised(Net("dense", 0.0)), Net("lattice", 0.0).double().eval()
+    dense, lattice = randomised(Net("dense", 0.0, classes=10)), Net("lattice", 0.0, classes=10).double().eval()
     lattice.load_state_dict(dense.state_dict())
     images = torch.randn(8, 3, 32, 32, dtype=torch.float64, requires_grad=True)
     logits = dense(images)
@@ -88,7 +88,7 @@ def test_lattice_equals_dense() -> None:
 
 @pytest.mark.parametrize("execution", ["dense", "lattice"])
 def test_folded_is_the_same_function(execution: Execution) -> None:
-    net = randomised(Net(execution, 0.5))
+    net = randomised(Net(execution, 0.5, classes=10))
     before = {name: tensor.clone() for name, tensor in net.state_dict().items()}
     images = torch.randn(4, 3, 32, 32, dtype=torch.float64)
     small = folded(net.train())
@@ -99,9 +99,9 @@ def test_folded_is_the_same_function(execution: Execution) -> None:
 
 def test_wrong_shape_is_named() -> None:
     with pytest.raises(ValueError, match=r"\(N, 3, 32, 32\), got \(2, 32, 32, 3\)"):
-        Net("dense", 0.0)(torch.zeros(2, 32, 32, 3))
+        Net("dense", 0.0, classes=10)(torch.zeros(2, 32, 32, 3))
 
 
 def test_dropout_follows_every_relu() -> None:
-    net = Net("lattice", 0.25)
+    net = Net("lattice", 0.25, classes=10)
     assert [m.p for m in net.modules() if isinstance(m, nn.Dropout)] == [0.25] * 9

@@ -18,7 +18,7 @@ CLASSES, STATISTICS = [f"class {i}" for i in range(10)], Statistics([0.1, 0.2, 1
 @pytest.fixture
 def saved(tmp_path: Path) -> tuple[Path, Net]:
     torch.manual_seed(0)
-    network = Net("lattice", dropout=0.1)
+    network = Net("lattice", dropout=0.1, classes=10)
     network(torch.randn(8, 3, 32, 32))  # BatchNorm's statistics are no longer those of the start
     save_model(tmp_path / "model", network, CLASSES, STATISTICS, {"lr": 0.1})
     return tmp_path / "model", network.eval()

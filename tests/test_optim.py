@@ -14,6 +14,14 @@ from cifar10.training.optimizers import build_optimizers
 from cifar10.training.schedules import Schedule
 
 
+class Small(nn.Sequential):
+    """Layers of which the last is the head, as of Net."""
+
+    @property
+    def head(self) -> nn.Module:
+        return self[-1]
+
+
 def with_values(params: Params, **values: Any) -> Params:
     return Params.model_validate(params.model_dump() | values)
 
@@ -21,9 +29,9 @@ def with_values(params: Params, **values: Any) -> Params:
 def two_steps(params: Params) -> tuple[list[torch.Tensor], list[torch.Tensor], list[list[torch.Tensor]]]:
     """Weights before and after two optimizer steps on a convolution and a BatchNorm, and both steps' gradients."""
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Conv2d(2, 3, 3, bias=False), nn.BatchNorm2d(3)).double()
+    model = Small(nn.Conv2d(2, 3, 3, bias=False), nn.BatchNorm2d(3)).double()
     nn.init.normal_(model[1].weight)  # type: ignore[arg-type]
-    (optimizer,) = build_optimizers(model, params)
+    (optimizer,) = build_optimizers(model, params)  # type: ignore[arg-type]
     before, gradients = [p.detach().clone() for p in model.parameters()], []
     for _ in range(2):
         optimizer.zero_grad()
@@ -80,12 +88,12 @@ def test_muon(params: Params, memory_format: torch.memory_format) -> None:
     """Three steps of a wide weight, 4 x 18, and of a tall one, 90 x 36, whose steps are longer."""
     params = with_values(params, optimizer="muon", lr=0.5, muon={"lr_ratio": 0.2, "momentum": 0.8})
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Conv2d(2, 4, 3, bias=False), nn.Conv2d(4, 90, 3, bias=False), nn.Conv2d(90, 5, 1))
+    model = Small(nn.Conv2d(2, 4, 3, bias=False), nn.Conv2d(4, 90, 3, bias=False), nn.Conv2d(90, 5, 1))
     model.to(memory_format=memory_format)  # type: ignore[call-overload]
     weights = list(model.parameters())[:2]
     expected = [weight.detach().flatten(1).clone() for weight in weights]
     velocities = [torch.zeros_like(each) for each in expected]
-    optimizers = build_optimizers(model, params)
+    optimizers = build_optimizers(model, params)  # type: ignore[arg-type]
     for _ in range(3):
         for weight in model.parameters():  # as long in each step: of a much longer one the momentum would not show
             weight.grad = torch.randn_like(weight)
@@ -114,7 +122,7 @@ def test_orthogonalised_iterates_each_matrix_by_itself_as_torch_does_in_bf16() -
 
 
 def test_muon_takes_the_convolutions_but_the_depthwise_ones_and_the_head(params: Params) -> None:
-    model = Net("lattice", 0.0)
+    model = Net("lattice", 0.0, classes=10)
     model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     before = {name: p.detach().clone() for name, p in model.named_parameters()}
     sgd, muon = build_optimizers(model, with_values(params, optimizer="muon"))
@@ -171,7 +179,8 @@ def test_plateau_lowers_every_rate_once_on_a_gpu(
         plateau={"factor": 0.2, "patience": 0},
         muon={"lr_ratio": 0.5, "momentum": 0.9},
     )
-    optimizers = build_optimizers(nn.Sequential(nn.Conv2d(1, 1, 1), nn.BatchNorm2d(1), nn.Conv2d(1, 1, 1)), params)
+    model = Small(nn.Conv2d(1, 1, 1), nn.BatchNorm2d(1), nn.Conv2d(1, 1, 1))
+    optimizers = build_optimizers(model, params)  # type: ignore[arg-type]
     schedule = Schedule(optimizers, params, steps_per_epoch=1)
     for loss in (1.0, 2.0):
         schedule.after_epoch(loss)

@@ -239,7 +239,9 @@ def test_what_is_accepted_trains_a_step() -> None:
         count = TRAINING_IMAGES[params.dataset] - params.validation_size
         split = Split(np.broadcast_to(np.uint8(7), (count, 32, 32, 3)), np.broadcast_to(np.uint8(3), count))
         runtime = Runtime(torch.device("cpu"), "fp32", 1)
-        training = Training(Net(params.execution, params.dropout), split, split, STATISTICS, params, runtime)
+        training = Training(
+            Net(params.execution, params.dropout, classes=10), split, split, STATISTICS, params, runtime
+        )
         training._train_step(*next(iter(training.loader)))
         assert training.step == 1
         trained += 1

@@ -34,7 +34,7 @@ def test_views(tta: TestTimeAugmentation, count: int) -> None:
 
 def test_mirrored_images_get_the_same_logits_when_both_views_count() -> None:
     torch.manual_seed(0)
-    net, runtime = Net("lattice", 0.0), Runtime(torch.device("cpu"), "fp32", 1)
+    net, runtime = Net("lattice", 0.0, classes=10), Runtime(torch.device("cpu"), "fp32", 1)
     for module in net.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             module.momentum = 1.0  # or an untrained network says next to nothing

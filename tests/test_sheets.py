@@ -165,7 +165,7 @@ def sides(execution: Execution) -> list[int]:
 @pytest.mark.parametrize("execution", ["lattice", "dense"])
 def test_the_network_is_described_as_it_is(execution: Execution) -> None:
     torch.manual_seed(0)
-    network, picture = Net(execution, dropout=0.1), np.arange(3072, dtype=np.uint8).reshape(32, 32, 3)
+    network, picture = Net(execution, dropout=0.1, classes=10), np.arange(3072, dtype=np.uint8).reshape(32, 32, 3)
     figure = network_sheet(network, picture)
     fields, *rest = (axis for sub in figure.subfigs for subsub in sub.subfigs for axis in subsub.axes)
     maps, filters = rest[:6], rest[6:-1]
@@ -190,7 +190,9 @@ def test_the_network_is_described_as_it_is(execution: Execution) -> None:
     for axis, weight in zip(filters, network.get_parameter("features.conv1.conv.weight").detach().numpy(), strict=True):
         stretched = (weight - weight.min()) / (weight.max() - weight.min())
         assert np.array_equal(axis.images[0].get_array(), stretched.transpose(1, 2, 0))  # type: ignore[arg-type]
-    adds = [multiply_adds_by_layer(Net(each, 0.0)) for each in get_args(Execution)]  # test_model.py has them by hand
+    adds = [
+        multiply_adds_by_layer(Net(each, 0.0, classes=10)) for each in get_args(Execution)
+    ]  # test_model.py has them by hand
     outputs = [f"{layer.outputs}x{side}x{side}" for layer, side in zip(LAYERS, dense, strict=True)]
     columns = (
         [*names, "average", "head"],

@@ -44,7 +44,7 @@ def started(params: Params, split: Split, init_seed: int = 0, **changes: Any) ->
     defaults = {"batch_size": 32, "epochs": 2, "workers": 0, "dropout": 0.1}
     params = Params.model_validate(params.model_dump() | defaults | changes)
     torch.manual_seed(init_seed)
-    model = Net(params.execution, params.dropout)
+    model = Net(params.execution, params.dropout, classes=10)
     validation = Split(split.images[:30], split.labels[:30])
     return Training(model, split, validation, STATISTICS, params, Runtime(torch.device("cpu"), "fp32", 1))
 
@@ -182,7 +182,7 @@ def test_averaged_weights_by_hand(params: Params, split: Split, monkeypatch: pyt
 
 def test_recalibration_weighs_images_equally_and_drops_nothing_out(split: Split) -> None:
     """A batch of one image counts a ninth of one of nine; dropout is off, as where the network is used."""
-    average = WeightAverage(Net("lattice", dropout=0.5), 0.9)
+    average = WeightAverage(Net("lattice", dropout=0.5, classes=10), 0.9)
     images = torch.from_numpy(split.images[:10]).permute(0, 3, 1, 2).float() / 255
     average.recalibrate([images[:9], images[9:]])
     first = average.network.get_submodule("features.conv1")

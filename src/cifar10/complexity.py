@@ -4,6 +4,7 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from cifar10.core import SIDE
 from cifar10.network.model import Net
 
 
@@ -25,14 +26,14 @@ def receptive_field(model: nn.Module) -> int:
     return size
 
 
-def multiply_adds(model: nn.Module, image_size: int = 32) -> int:
+def multiply_adds(model: nn.Module, image_size: int = SIDE) -> int:
     """Multiply-adds of the convolutions for one image (3, image_size, image_size), padding counted."""
     return _multiply_adds(model, image_size)["Global"]
 
 
 def multiply_adds_by_layer(network: Net) -> dict[str, int]:
     """The same for each layer of `network`, by its name, and the head."""
-    counts = _multiply_adds(network, 32)
+    counts = _multiply_adds(network, SIDE)
     names = {name: f"Net.features.{name}" for name, _ in network.features.named_children()} | {"head": "Net.head"}
     return {name: counts[path] for name, path in names.items()}
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import yaml
 
+from cifar10.core import SIDE
 from cifar10.core.data import Split
 from cifar10.core.errors import UserError
 from cifar10.core.files import file_digest, replacing, write_atomically
@@ -53,7 +54,7 @@ def read_split(folder: str) -> Split:
             if file_digest(Path(folder, name)) != digests.get(name):
                 raise ValueError(f"{name} is damaged: its sha256 differs from the one in {DIGESTS}")
         images, labels = (np.load(Path(folder, f"{name}.npy"), mmap_mode="r") for name in ("images", "labels"))
-        if images.shape != (len(labels), 32, 32, 3) or images.dtype != np.uint8 or labels.dtype != np.uint8:
+        if images.shape != (len(labels), SIDE, SIDE, 3) or images.dtype != np.uint8 or labels.dtype != np.uint8:
             raise ValueError(f"images {images.shape} {images.dtype} and labels {labels.shape} {labels.dtype}")
         return Split(images, labels)
 

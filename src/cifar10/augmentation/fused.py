@@ -11,7 +11,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from cifar10.augmentation.transforms import SIDE, composed, fill_value, generators
+from cifar10.augmentation.transforms import composed, fill_value, generators
+from cifar10.core import SIDE
 from cifar10.core.errors import UserError
 from cifar10.core.params import Augmentation
 

@@ -12,11 +12,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from cifar10.core import SIDE
 from cifar10.core.params import Augmentation
 
 cv2.setNumThreads(0)  # a 32x32 image is too small for a thread pool
-
-SIDE = 32
 
 
 def composed(a: Augmentation, mean: Sequence[float]) -> A.Compose:

@@ -1,6 +1,7 @@
 """`cifar10 classify`: pictures as people have them, to class probabilities; no stage depends on it."""
 
-SIDE = 32
+from cifar10.core import SIDE
+
 HOW = f"the centre square, scaled to {SIDE}x{SIDE} (antialiased), transparency on white"
 
 # What a picture may need whatever its format: a small file can ask for any amount.

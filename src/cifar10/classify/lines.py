@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cifar10.classify import HOW, SIDE
+from cifar10.classify import HOW
 from cifar10.classify.reader import Reader
+from cifar10.core import SIDE
 from cifar10.core.errors import UserError
 from cifar10.export.session import BATCH_SIZE, ExportedModel, load_exported, probabilities
 

@@ -7,8 +7,8 @@ from typing import IO, BinaryIO
 
 from PIL import Image, ImageFile, ImageOps, PngImagePlugin
 
-from cifar10.classify import SIDE
 from cifar10.classify.depth import Depth, depth_of
+from cifar10.core import SIDE
 from cifar10.core.errors import UserError
 
 # Not EPS, for which Pillow starts another program, nor TGA, which begins like nothing in particular. JPEG includes MPO.

@@ -13,7 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from cifar10.classify import MOST_MEMORY, SIDE, TOO_LARGE, TOO_SLOW
+from cifar10.classify import MOST_MEMORY, TOO_LARGE, TOO_SLOW
+from cifar10.core import SIDE
 from cifar10.core.errors import UserError
 
 MOST_BYTES = 256_000_000  # of a pipe

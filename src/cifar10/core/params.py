@@ -4,6 +4,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from cifar10.core import SIDE
+
 
 def _auto_or_count(value: Any, least: int) -> Any:
     if value == "auto" or (type(value) is int and least <= value <= 256):
@@ -12,6 +14,7 @@ def _auto_or_count(value: Any, least: int) -> Any:
 
 
 TRAINING_IMAGES = {"cifar10": 50_000, "digits": 1437}
+DatasetName = Literal["cifar10", "digits"]
 Execution = Literal["dense", "lattice"]
 TestTimeAugmentation = Literal["none", "flip", "flip+shift"]
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -84,7 +87,7 @@ class Augmentation(Strict):
     """largest rotation, degrees"""
     hole_p: Probability
     """probability of one square hole, filled with the mean of the training images"""
-    hole_size: Annotated[int, Field(ge=1, le=32)]
+    hole_size: Annotated[int, Field(ge=1, le=SIDE)]
     """side of the hole, pixels"""
 
     @property
@@ -94,7 +97,7 @@ class Augmentation(Strict):
 
 
 class Params(Strict):
-    dataset: Literal["cifar10", "digits"]
+    dataset: DatasetName
     """cifar10 (170 MB) | digits (embedded in scikit-learn, no download)"""
     validation_size: Annotated[int, Field(ge=0, lt=50_000)]
     """training images held out for validation, stratified by class; 0 trains on all"""

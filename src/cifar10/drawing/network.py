@@ -13,15 +13,14 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from cifar10.complexity import count_parameters, multiply_adds_by_layer, receptive_field
+from cifar10.core import SIDE
 from cifar10.drawing.png import BLUE, ORANGE
 from cifar10.network.model import Net
-
-SIDE = 32
 
 
 def network_sheet(trained: Net, image: NDArray[np.uint8]) -> Figure:
     """Draw `trained`, whatever its execution, with the uint8 `image` (32, 32, 3) as an example."""
-    network = Net("dense", dropout=0.0).eval()
+    network = Net("dense", dropout=0.0, classes=trained.head.out_channels).eval()
     network.load_state_dict({name: tensor.cpu() for name, tensor in trained.state_dict().items()})
     figure = Figure(figsize=(9, 7.6), layout="constrained")
     figure.suptitle("The network", x=0.01, ha="left", size=11, weight="bold")
@@ -100,7 +99,8 @@ def _filters(axes: Sequence[Axes], network: Net) -> None:
 
 
 def _table(axis: Axes, network: Net) -> None:
-    dense, lattice = multiply_adds_by_layer(network), multiply_adds_by_layer(Net("lattice", dropout=0.0))
+    other = Net("lattice", dropout=0.0, classes=network.head.out_channels)
+    dense, lattice = multiply_adds_by_layer(network), multiply_adds_by_layer(other)
     layers = [*network.features.named_children(), ("average", network.pool), ("head", network.head)]
     rows, output = [], torch.zeros(1, 3, SIDE, SIDE)
     for i, (name, module) in enumerate(layers):

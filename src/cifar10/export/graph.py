@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
+from cifar10.core import SIDE
 from cifar10.core.data import Statistics
 from cifar10.network.folding import folded
 from cifar10.network.model import Net
@@ -40,7 +41,7 @@ def onnx_bytes(network: Net, classes: Sequence[str], statistics: Statistics, dat
     body = helper.make_graph(
         graph.nodes,
         "cifar10",
-        [helper.make_tensor_value_info("images", TensorProto.UINT8, ["N", 32, 32, 3])],
+        [helper.make_tensor_value_info("images", TensorProto.UINT8, ["N", SIDE, SIDE, 3])],
         [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["N", len(classes)])],
         graph.constants,
     )

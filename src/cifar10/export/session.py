@@ -9,6 +9,8 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from cifar10.core import SIDE
+
 BATCH_SIZE = 64  # its maps fit into a core's cache; larger is not faster
 
 
@@ -37,7 +39,7 @@ def load_exported(model: Path | bytes) -> ExportedModel:
         raise ValueError("an ONNX file of something else: its metadata name no classes and no dataset")
     classes = json.loads(about["classes"])
     ends = [(each.name, each.type, each.shape[1:]) for each in (*session.get_inputs(), *session.get_outputs())]
-    expected = [("images", "tensor(uint8)", [32, 32, 3]), ("probabilities", "tensor(float)", [len(classes)])]
+    expected = [("images", "tensor(uint8)", [SIDE, SIDE, 3]), ("probabilities", "tensor(float)", [len(classes)])]
     if ends != expected:
         raise ValueError(f"a network whose input and output are {ends}, not {expected}")
     return ExportedModel(session, classes, json.loads(about["dataset"]))

@@ -1,6 +1,7 @@
 """The network for evaluation: BatchNorm folded into the convolutions."""
 
 from copy import deepcopy
+from itertools import pairwise
 
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
@@ -11,10 +12,9 @@ from cifar10.network.model import Net
 def folded(model: Net) -> Net:
     """Copy `model` for evaluation, each BatchNorm folded into the convolution before it: fewer passes over memory."""
     model = deepcopy(model).eval()
-    for block in model.features.children():
-        bn = getattr(block, "bn", None)
-        if isinstance(bn, nn.BatchNorm2d):
-            last = "pointwise" if hasattr(block, "pointwise") else "conv"
-            setattr(block, last, fuse_conv_bn_eval(getattr(block, last), bn))
-            del block.bn
+    for block in [module for module in model.modules() if isinstance(module, nn.Sequential)]:
+        for (name, conv), (behind, norm) in pairwise(list(block.named_children())):
+            if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                setattr(block, name, fuse_conv_bn_eval(conv, norm))
+                delattr(block, behind)
     return model

@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple
 
 from torch import Tensor, nn
 
+from cifar10.core import SIDE
 from cifar10.core.params import Execution
 
 
@@ -50,21 +51,30 @@ LAYERS = (  #                                                                   
 
 
 class Net(nn.Module):
-    """Map normalised images (N, 3, 32, 32) to class logits (N, 10)."""
+    """Map normalised images (N, 3, 32, 32) to class logits (N, classes)."""
 
-    def __init__(self, execution: Execution, dropout: float) -> None:
+    def __init__(self, execution: Execution, dropout: float, classes: int) -> None:
         super().__init__()
         self.features = nn.Sequential(
             OrderedDict((layer.name, _build(layer, getattr(layer, execution), dropout)) for layer in LAYERS)
         )
-        self.pool = nn.AvgPool2d(3)  # all positions of the 3x3 map
-        self.head = nn.Conv2d(64, 10, kernel_size=1, bias=False)
+        self.pool = nn.AvgPool2d(_last_side(execution))  # all positions of the last map
+        self.head = nn.Conv2d(LAYERS[-1].outputs, classes, kernel_size=1, bias=False)
 
     def forward(self, images: Tensor) -> Tensor:
-        if images.shape[1:] != (3, 32, 32):
-            raise ValueError(f"images must be (N, 3, 32, 32), got {tuple(images.shape)}")
+        if images.shape[1:] != (3, SIDE, SIDE):
+            raise ValueError(f"images must be (N, 3, {SIDE}, {SIDE}), got {tuple(images.shape)}")
         logits: Tensor = self.head(self.pool(self.features(images)))
         return logits.flatten(1)
+
+
+def _last_side(execution: Execution) -> int:
+    """Return the side of the last layer's map: 3 for images of 32 pixels."""
+    side = SIDE
+    for layer in LAYERS:
+        stride, dilation, before, after = getattr(layer, execution)
+        side = (side + before + after - 2 * dilation - 1) // stride + 1
+    return side
 
 
 def _build(layer: Layer, geometry: Geometry, dropout: float) -> nn.Sequential:

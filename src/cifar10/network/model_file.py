@@ -43,7 +43,7 @@ def load_model(path: str | Path, execution: Execution = "lattice") -> TrainedMod
         raise ValueError(error) from None
     if about.pop("sha256", None) != model_digest(weights, about):
         raise ValueError("the model is damaged: its sha256 differs from the one in the file's metadata")
-    network = Net(execution, dropout=0.0)
+    network = Net(execution, dropout=0.0, classes=len(about["classes"]))
     network.load_state_dict(weights)
     return TrainedModel(network.eval(), about["classes"], Statistics(about["mean"], about["std"]))
 

@@ -7,14 +7,16 @@ import tempfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import NamedTuple, assert_never
 
 import numpy as np
 from PIL import Image
 
+from cifar10.core import SIDE
 from cifar10.core.data import Split
 from cifar10.core.errors import UserError
 from cifar10.core.files import free_space
+from cifar10.core.params import DatasetName
 from cifar10.sources.fetch import Source, fetch
 
 
@@ -24,9 +26,15 @@ class Dataset(NamedTuple):
     classes: list[str]
 
 
-def load_dataset(name: str, cache: Path, mirror: str | None) -> Dataset:
+def load_dataset(name: DatasetName, cache: Path, mirror: str | None) -> Dataset:
     """Fetch, verify and decode one dataset; `cache` keeps the archive for the next time."""
-    return read_digits() if name == "digits" else read_cifar10(fetch(ARCHIVE, cache, mirror))
+    match name:
+        case "cifar10":
+            return read_cifar10(fetch(ARCHIVE, cache, mirror))
+        case "digits":
+            return read_digits()
+        case other:
+            assert_never(other)
 
 
 def read_cifar10(archive: Path) -> Dataset:
@@ -59,7 +67,7 @@ def read_digits() -> Dataset:
 
     images, labels = load_digits(return_X_y=True)
     grey = (images.reshape(-1, 8, 8) * (255 / 16)).round().astype(np.uint8)
-    large = [np.asarray(Image.fromarray(image).resize((32, 32), Image.Resampling.BILINEAR)) for image in grey]
+    large = [np.asarray(Image.fromarray(image).resize((SIDE, SIDE), Image.Resampling.BILINEAR)) for image in grey]
     rgb = np.repeat(np.stack(large)[..., None], 3, axis=3)
     parts = train_test_split(rgb, labels.astype(np.uint8), test_size=0.2, stratify=labels, random_state=0)
     train_images, test_images, train_labels, test_labels = parts

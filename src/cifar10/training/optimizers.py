@@ -1,22 +1,26 @@
 """Optimizers, as params.yaml names them."""
 
+from typing import assert_never
+
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from cifar10.core.params import Params
+from cifar10.network.model import Net
 from cifar10.training.muon import Muon
 
 
-def build_optimizers(model: nn.Module, params: Params) -> list[Optimizer]:
+def build_optimizers(model: Net, params: Params) -> list[Optimizer]:
     """The optimizers that `params` name.
 
     Weight decay on the convolutions only: shrinking BatchNorm's scale and shift regularises nothing.
     """
     by_muon: list[Tensor] = []
     if params.optimizer == "muon":
-        # Not the depthwise ones, whose weights are no matrices, nor the last, the head, which no BatchNorm follows.
-        by_muon = [m.weight for m in model.modules() if isinstance(m, nn.Conv2d) and m.groups == 1][:-1]
+        # Not the depthwise ones, whose weights are no matrices, nor the head, which no BatchNorm follows.
+        convolutions = (m for m in model.modules() if isinstance(m, nn.Conv2d) and m is not model.head)
+        by_muon = [m.weight for m in convolutions if m.groups == 1]
     rest = [p for p in model.parameters() if all(p is not weight for weight in by_muon)]
     device = next(model.parameters()).device
     on_gpu = device.type == "cuda"
@@ -31,10 +35,15 @@ def build_optimizers(model: nn.Module, params: Params) -> list[Optimizer]:
         {"params": [p for p in rest if p.ndim <= 1], "weight_decay": 0.0, "lr": rate(params.lr)},
     ]
     # fused: one kernel for all weights; they are so small that a call for each would take longer than the arithmetic.
-    if params.optimizer in ("adam", "adamw"):
-        form = torch.optim.Adam if params.optimizer == "adam" else torch.optim.AdamW
-        return [form(groups, lr=rate(params.lr), fused=True, capturable=on_gpu)]
-    sgd = torch.optim.SGD(groups, lr=rate(params.lr), momentum=params.momentum, nesterov=params.nesterov, fused=True)
-    if not by_muon:
-        return [sgd]
-    return [sgd, Muon(by_muon, rate(params.lr * params.muon.lr_ratio), params.muon.momentum)]
+    lr = rate(params.lr)
+    match params.optimizer:
+        case "adam":
+            return [torch.optim.Adam(groups, lr=lr, fused=True, capturable=on_gpu)]
+        case "adamw":
+            return [torch.optim.AdamW(groups, lr=lr, fused=True, capturable=on_gpu)]
+        case "sgd" | "muon":
+            sgd = torch.optim.SGD(groups, lr=lr, momentum=params.momentum, nesterov=params.nesterov, fused=True)
+            muon = [Muon(by_muon, rate(params.lr * params.muon.lr_ratio), params.muon.momentum)] if by_muon else []
+            return [sgd, *muon]
+        case other:
+            assert_never(other)

@@ -1,6 +1,7 @@
 """Learning-rate schedules, as params.yaml names them."""
 
 from collections.abc import Sequence
+from typing import assert_never
 
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, OneCycleLR, ReduceLROnPlateau, StepLR
@@ -38,10 +39,18 @@ class Schedule:
 
 
 def _schedule(optimizer: Optimizer, params: Params, steps_per_epoch: int) -> LRScheduler:
-    if params.schedule == "step":
-        return StepLR(optimizer, **params.step.model_dump())
-    if params.schedule == "plateau":
-        return ReduceLROnPlateau(optimizer, **params.plateau.model_dump())
+    match params.schedule:
+        case "step":
+            return StepLR(optimizer, **params.step.model_dump())
+        case "plateau":
+            return ReduceLROnPlateau(optimizer, **params.plateau.model_dump())
+        case "onecycle":
+            return _onecycle(optimizer, params, steps_per_epoch)
+        case other:
+            assert_never(other)
+
+
+def _onecycle(optimizer: Optimizer, params: Params, steps_per_epoch: int) -> LRScheduler:
     steps = max(3, params.epochs * steps_per_epoch)
     settings = params.onecycle.model_dump()
     if settings["pct_start"] * steps <= 1:  # a run so short that PyTorch would have no step for the rise
