@@ -9,11 +9,10 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
-import yaml
-
 from cifar10.core.data import Split, Statistics
 from stages.support.formats import write_json, write_split
-from tools.params_editor import edited, flat
+from tools.params_editor import edited
+from tools.recipe import recipes
 from tools.repository import DVC, copy_working_tree
 
 STAGES = ("download", "compute_stats", "train", "evaluate", "draw", "export")
@@ -30,8 +29,7 @@ def run(*command: str, cwd: str = ".") -> float:
 
 def with_recipe(name: str, folder: str = ".", **values: object) -> str:
     """The params.yaml of `folder` with a recipe and these values; device, precision, threads and workers stay."""
-    recipe = flat(yaml.safe_load(Path(folder, f"recipes/{name}.yaml").read_text(encoding="utf-8")))
-    return edited(Path(folder, "params.yaml").read_text(encoding="utf-8"), recipe | values)
+    return edited(Path(folder, "params.yaml").read_text(encoding="utf-8"), recipes()[name] | values)
 
 
 def set_params(folder: str, **values: object) -> None:

@@ -1,4 +1,4 @@
-"""Recipes are whole, and `make train` sets all of one."""
+"""A recipe says what differs from the default, and `make train` sets every parameter."""
 
 import os
 import subprocess
@@ -13,20 +13,36 @@ from cifar10.core.params import MACHINE, Params
 from cifar10.core.params_file import parse_params
 from tests.clone import PARAMS, Clone, changed, committed
 from tools.params_editor import edited, flat
-from tools.recipe import main, overrides
+from tools.recipe import main, overrides, recipes
+from tools.results import load_yaml
 
 ROOT = Path(__file__).parent.parent
-RECIPES: dict[str, dict[str, Any]] = {
-    path.stem: flat(yaml.safe_load(path.read_text())) for path in ROOT.glob("recipes/*.yaml")
+WRITTEN: dict[str, dict[str, Any]] = {
+    path.stem: flat(load_yaml(path.read_bytes())) for path in ROOT.glob("recipes/*.yaml")
 }
+RECIPES = {name: WRITTEN["default"] | recipe for name, recipe in WRITTEN.items()}
 NOT_IN_RECIPES = MACHINE - {"augment_with"}
 
 
-def test_each_names_every_parameter_but_the_machines(params: Params) -> None:
+def test_each_sets_every_parameter_but_the_machines(params: Params, monkeypatch: pytest.MonkeyPatch) -> None:
     """So that it means the same whatever the workspace held before."""
+    monkeypatch.chdir(ROOT)
+    assert recipes() == RECIPES
     assert set(RECIPES) == {"default", "fast", "reference", "digits"}
     expected = [key for key in flat(params.model_dump()) if key not in NOT_IN_RECIPES]
     assert {name: sorted(recipe) for name, recipe in RECIPES.items()} == dict.fromkeys(RECIPES, sorted(expected))
+
+
+@pytest.mark.parametrize("name", sorted(set(WRITTEN) - {"default"}))
+def test_each_holds_only_what_differs_from_the_default(name: str) -> None:
+    assert not WRITTEN[name].items() & WRITTEN["default"].items()
+
+
+def test_a_number_is_read_as_dvc_reads_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("recipes").mkdir()
+    Path("recipes/small.yaml").write_text("lr: 1e-5\n", encoding="utf-8")
+    assert recipes() == {"small": {"lr": 1e-5}}
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -57,7 +73,8 @@ def test_a_recipe_trains_as_it_is_whatever_the_workspace_holds(clone: Clone, mon
     output = clone.run("python", "-m", "tools.recipe", "tiny", "--seed", "3")
     assert clone.ran(output) == ["train", "evaluate", "draw", "export"]
     found = flat(parse_params(Path("params.yaml").read_text(encoding="utf-8")).model_dump())
-    assert {key: found[key] for key in flat(recipe)} == flat(recipe) | {"seed": 3}
+    expected = WRITTEN["default"] | flat(recipe) | {"seed": 3}
+    assert {key: found[key] for key in expected} == expected
     assert "[tiny-s3]" in clone.run("dvc", "exp", "list").split()
 
 

@@ -1,32 +1,44 @@
 """make train RECIPE=reference SEED=1: a recipe as an experiment of that name.
 
-Every parameter of the recipe is set, so it means the same whatever the workspace holds. Those it does not name are the
-machine's: device, threads, workers, precision.
+A recipe holds what differs from recipes/default.yaml. Every parameter of both is set, so a recipe means the same
+whatever the workspace holds. The parameters that neither names are the machine's: device, threads, workers, precision.
 """
 
 import argparse
 import os
 from pathlib import Path
+from typing import Any
 
-import yaml
+from ruamel.yaml.error import YAMLError
 
 from cifar10.core.errors import UserError
 from tools.params_editor import as_yaml, flat
 from tools.repository import DVC, git
+from tools.results import load_yaml
 from tools.start import run_tool
 
 FOLDER = Path("recipes")
 
 
+def recipes() -> dict[str, dict[str, Any]]:
+    """Return all parameters of each recipe, by name; raise UserError if a file of them cannot be read."""
+    found = dict[str, dict[str, Any]]()
+    for path in sorted(FOLDER.glob("*.yaml")):
+        try:
+            found[path.stem] = flat(load_yaml(path.read_bytes()))
+        except (YAMLError, AttributeError) as error:
+            raise UserError(f"{path} cannot be read: {' '.join(str(error).split())}; git restore {path}") from None
+    return {name: found.get("default", {}) | recipe for name, recipe in found.items()}
+
+
 def overrides(recipe: str, seed: str) -> list[str]:
     """The recipe as `--set-param` takes it; UserError where there is no such recipe."""
-    recipes = {path.stem: path for path in sorted(FOLDER.glob("*.yaml"))}
-    if recipe not in recipes:
-        raise UserError(f"no recipe is called {recipe}; there are: {', '.join(recipes)}")
+    known = recipes()
+    if recipe not in known:
+        raise UserError(f"no recipe is called {recipe}; there are: {', '.join(known)}")
     if not seed.isdecimal():
         raise UserError(f"SEED must be a whole number from 0 (got {seed})")
-    values = flat(yaml.safe_load(recipes[recipe].read_text(encoding="utf-8"))) | {"seed": seed}
-    return [f"{name}={as_yaml(value)}" for name, value in values.items()]
+    return [f"{name}={as_yaml(value)}" for name, value in (known[recipe] | {"seed": seed}).items()]
 
 
 def main() -> None:

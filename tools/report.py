@@ -18,6 +18,7 @@ from cifar10.core.files import write_atomically
 from cifar10.core.params import Params
 from cifar10.core.params_file import parse_params
 from tools.params_editor import as_yaml, flat
+from tools.recipe import recipes
 from tools.repository import committed, git
 from tools.results import NUMBER, Results, load_yaml, resolve
 from tools.start import run_tool
@@ -64,9 +65,9 @@ def differences(here: Mapping[str, Any], there: Mapping[str, Any]) -> list[tuple
 def train_command(params: dict[str, Any]) -> str:
     """What makes these results in a clone of the commit."""
     base = flat(load_yaml(committed("HEAD", "params.yaml")))
-    for path in sorted(Path("recipes").glob("*.yaml")):
-        if base | flat(load_yaml(path.read_bytes())) | {"seed": params["seed"]} == params:
-            return f"make train RECIPE={path.stem} SEED={params['seed']}"
+    for name, recipe in recipes().items():
+        if base | recipe | {"seed": params["seed"]} == params:
+            return f"make train RECIPE={name} SEED={params['seed']}"
     changes = [f" --set-param {shlex.quote(f'{name}={as_yaml(a)}')}" for name, a, _, _ in differences(params, base)]
     return f"dvc exp run{''.join(changes)}" if changes else "dvc repro"
 

@@ -2,16 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 from math import sqrt
-from pathlib import Path
 from statistics import mean, stdev, variance
 from typing import Any, NamedTuple
 
-from ruamel.yaml.error import YAMLError
-
-from cifar10.core.errors import UserError
 from tools.compare.runs import Run
-from tools.params_editor import as_yaml, flat
-from tools.results import load_yaml
+from tools.params_editor import as_yaml
+from tools.recipe import recipes
 
 # No part of a setting: the machine's choices, of which metrics/run.json records what came of them. augment_with is part
 # of it: with a transform that only albumentations has, the images are not the same.
@@ -51,7 +47,7 @@ def settings(runs: Sequence[Run], base: dict[str, Any]) -> list[Setting]:
     every = [varied(group[0].params) for group in groups.values()]
     names = dict.fromkeys(name for params in every for name in params)
     varies = [name for name in names if len({params.get(name) for params in every}) > 1]
-    by_recipe, found = recipes(), []
+    by_recipe, found = [(name, varied(recipe)) for name, recipe in recipes().items()], []
     for params, group in zip(every, groups.values(), strict=True):
         named = [name for name in names if params.get(name) != base.get(name)]
         if base not in every and varies:
@@ -59,17 +55,6 @@ def settings(runs: Sequence[Run], base: dict[str, Any]) -> list[Setting]:
         text = ", ".join(f"{name} {as_yaml(params.get(name))}" for name in named)
         label = next((name for name, recipe in by_recipe if recipe == params), "base" if params == base else text)
         found.append(Setting(label, params, group, params == base))
-    return found
-
-
-def recipes() -> list[tuple[str, dict[str, Any]]]:
-    """Names and settings of the whole sets of parameters in recipes/."""
-    found = []
-    for path in sorted(Path("recipes").glob("*.yaml")):
-        try:
-            found.append((path.stem, varied(flat(load_yaml(path.read_bytes())))))
-        except (YAMLError, AttributeError) as error:
-            raise UserError(f"{path} cannot be read: {' '.join(str(error).split())}; git restore {path}") from None
     return found
 
 
