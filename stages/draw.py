@@ -29,9 +29,12 @@ def draw(params: Params) -> None:
     write_png("plots/network.png", lambda: network_sheet(network, samples.images[min(EXAMPLE, len(classes) - 1)]))
 
     images, labels = read_split("data/test")
-    rows = read_csv("plots/predictions.csv")
-    predicted = np.array([classes.index(row["predicted"]) for row in rows])
-    confidence = np.array([float(row["confidence"]) for row in rows])
+    rows = read_csv("plots/predictions.csv", {"predicted": str, "confidence": float})
+    with explained("plots/predictions.csv"):
+        if len(rows) != len(labels):
+            raise ValueError(f"{len(rows)} predictions for {len(labels)} images")
+        predicted = np.array([classes.index(row["predicted"]) for row in rows])
+    confidence = np.array([row["confidence"] for row in rows])
     predictions = Predictions(images, labels, predicted, confidence, classes)
     write_png("plots/mistakes.png", lambda: confident_mistakes(predictions))
     write_png("plots/examples.png", lambda: example_images(predictions))

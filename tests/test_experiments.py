@@ -10,12 +10,8 @@ from tests.clone import Clone
 
 def test_experiments_run_what_changed_and_come_back_unchanged(clone: Clone) -> None:
     first = clone.outputs()
-    assert clone.ran(clone.run("dvc", "exp", "run", "--set-param", "lr=0.01")) == [
-        "train",
-        "evaluate",
-        "draw",
-        "export",
-    ]
+    output = clone.run("dvc", "exp", "run", "--set-param", "lr=0.01")
+    assert clone.ran(output) == ["train", "evaluate", "draw", "export"]
     second = clone.outputs()
     assert {name for name in first if first[name] != second[name]} >= {"models/model.safetensors", "plots/loss.csv"}
     assert re.search(r"lr +0\.2 +0\.01", clone.run("dvc", "params", "diff"))

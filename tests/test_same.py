@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from cifar10.core.errors import UserError
 from tests.clone import PARAMS
@@ -31,6 +32,7 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for folder in ("stages", "tests"):
         (tmp_path / folder).mkdir()
     (tmp_path / "tests/params.yaml").write_text(PARAMS)
+    (tmp_path / "dvc.yaml").write_text(yaml.safe_dump({"stages": dict.fromkeys(STAGES)}, sort_keys=False))
     for name, code in STAGES.items():
         (tmp_path / f"stages/{name}.py").write_text(f"from pathlib import Path\n{code}")
     identity = ("-c", "user.name=test", "-c", "user.email=test@example.invalid")

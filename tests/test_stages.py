@@ -3,6 +3,7 @@
 import csv
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -106,3 +107,29 @@ def test_each_stage_writes_what_is_declared(clone: Clone, monkeypatch: pytest.Mo
     )
     run_stage(STAGES["evaluate"])
     assert read("metrics/test.json") | {"tta_accuracy": test["tta_accuracy"]} == test
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (lambda lines: lines[:-1], "359 predictions for 360 images"),
+        (lambda lines: [*lines[:-1], "one,eleven,0.5"], "'eleven' is not in list"),
+        (lambda lines: [*lines[:-1], "one,two"], "float"),
+        (lambda lines: [line.rpartition(",")[0] for line in lines], "no column confidence"),
+    ],
+)
+def test_predictions_that_are_not_of_these_images_are_one_line(
+    clone: Clone,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    change: Callable[[list[str]], list[str]],
+    said: str,
+) -> None:
+    monkeypatch.chdir(clone.path)
+    path = Path("plots/predictions.csv")
+    path.write_text("\n".join(change(path.read_text(encoding="utf-8").splitlines())) + "\n", encoding="utf-8")
+    with pytest.raises(SystemExit):
+        run_stage(STAGES["draw"])
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("error: plots/predictions.csv: cannot be read: ")
+    assert said in line

@@ -16,6 +16,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from cifar10.core.errors import UserError
+from stages.support.formats import table
 from tools import lock
 from tools.lock import differing, together
 from tools.params_editor import flat
@@ -57,7 +58,7 @@ class Results:
         self.params = self._read("params.yaml", lambda data: flat(load_yaml(data)))
         self.lock = self._read("dvc.lock", together)
         self.metrics = {name: self._read(f"metrics/{name}.json", scalars, keys) for name, keys in METRICS.items()}
-        self.plots = {name: self._read(f"plots/{name}.csv", rows, columns) for name, columns in PLOTS.items()}
+        self.plots = {name: self._read(f"plots/{name}.csv", table, columns) for name, columns in PLOTS.items()}
         self.pictures = {name: self._read(f"plots/{name}.png", picture) for name in PICTURES}
         predictions = self.plots["predictions"]
         self.confusion = Counter((row["actual"], row["predicted"]) for row in predictions)
@@ -118,16 +119,6 @@ def scalars(data: bytes, keys: Mapping[str, Any]) -> dict[str, Any]:
     if len(lengths) > 1 or any(len(values[key]) != 3 for key in ("mean", "std") if key in keys):
         raise ValueError("classes and counts, or mean and std, have another length")
     return values
-
-
-def rows(data: bytes, columns: Mapping[str, type]) -> list[dict[str, Any]]:
-    reader = csv.DictReader(io.StringIO(data.decode()))
-    if missing := [name for name in columns if name not in (reader.fieldnames or ())]:
-        raise ValueError(f"no column {', '.join(missing)}")
-    found = [{name: kind(row[name]) for name, kind in columns.items()} for row in reader]
-    if not found or not all(math.isfinite(v) for row in found for v in row.values() if isinstance(v, float)):
-        raise ValueError("no rows, or a number that is not finite")
-    return found
 
 
 def picture(data: bytes) -> Picture:

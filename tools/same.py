@@ -27,14 +27,13 @@ VARIANTS: dict[str, dict[str, object]] = {
 
 # In one process, as importing torch takes longer than each training: the stages run as `python -m` runs them.
 RUN = """
-import os, runpy, shutil, sys
-STAGES = ["download", "compute_stats", "train", "evaluate", "draw", "export"]
-stages = [name for name in STAGES if os.path.exists(f"stages/{name}.py")]
+import runpy, shutil, sys, yaml
+stages = list(yaml.safe_load(open("dvc.yaml", encoding="utf-8"))["stages"])
 for variant in sys.argv[1:]:
     shutil.copy(f"{variant}.yaml", "params.yaml")
     for stage in stages:
         runpy.run_module(f"stages.{stage}", run_name="__main__")
-    stages = [name for name in stages if name not in STAGES[:2]]  # the data is that of the first variant
+    stages = [name for name in stages if name not in ("download", "compute_stats")]  # the data is there
     for folder in ("data", "models", "metrics", "plots"):
         shutil.copytree(folder, f"outputs/{variant}/{folder}")
 """

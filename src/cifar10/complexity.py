@@ -26,23 +26,23 @@ def receptive_field(model: nn.Module) -> int:
     return size
 
 
-def multiply_adds(model: nn.Module, image_size: int = SIDE) -> int:
-    """Multiply-adds of the convolutions for one image (3, image_size, image_size), padding counted."""
-    return _multiply_adds(model, image_size)["Global"]
+def multiply_adds(model: nn.Module) -> int:
+    """Return the multiply-adds of the convolutions for one image (3, SIDE, SIDE), padding counted."""
+    return _multiply_adds(model)["Global"]
 
 
 def multiply_adds_by_layer(network: Net) -> dict[str, int]:
     """The same for each layer of `network`, by its name, and the head."""
-    counts = _multiply_adds(network, SIDE)
+    counts = _multiply_adds(network)
     names = {name: f"Net.features.{name}" for name, _ in network.features.named_children()} | {"head": "Net.head"}
     return {name: counts[path] for name, path in names.items()}
 
 
-def _multiply_adds(model: nn.Module, image_size: int) -> dict[str, int]:
+def _multiply_adds(model: nn.Module) -> dict[str, int]:
     """By the path of each module, and "Global" for all."""
     device, training = next(model.parameters()).device, model.training
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        model.eval()(torch.zeros(1, 3, image_size, image_size, device=device))
+        model.eval()(torch.zeros(1, 3, SIDE, SIDE, device=device))
     model.train(training)
     # The counter has a multiply-add as two operations.
     return {path: sum(counts.values()) // 2 for path, counts in counter.get_flop_counts().items()}

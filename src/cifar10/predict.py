@@ -54,8 +54,6 @@ def views(images: Tensor, tta: TestTimeAugmentation) -> Iterator[tuple[float, Te
 
     As in cifar10-airbench; the border is reflected.
     """
-    side = images.shape[-1]
-    padded = F.pad(images, (1, 1, 1, 1), mode="reflect")
     match tta:
         case "none":
             yield 1.0, images
@@ -66,6 +64,8 @@ def views(images: Tensor, tta: TestTimeAugmentation) -> Iterator[tuple[float, Te
             shifts = [(1, 0.5), (0, 0.25), (2, 0.25)]
         case other:
             assert_never(other)
+    side = images.shape[-1]
+    padded = F.pad(images, (1, 1, 1, 1), mode="reflect")
     for start, weight in shifts:
         view = padded[..., start : start + side, start : start + side]
         yield weight / 2, view

@@ -3,7 +3,8 @@
 import csv
 import io
 import json
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,9 +28,23 @@ def read_json(path: str) -> Any:
         return json.loads(Path(path).read_text(encoding="utf-8"))
 
 
-def read_csv(path: str) -> list[dict[str, str]]:
+def read_csv(path: str, columns: Mapping[str, type]) -> list[dict[str, Any]]:
     with explained(path):
-        return list(csv.DictReader(io.StringIO(Path(path).read_text(encoding="utf-8"))))
+        return table(Path(path).read_bytes(), columns)
+
+
+def table(data: bytes, columns: Mapping[str, type]) -> list[dict[str, Any]]:
+    """Return the rows of a CSV file, each column of its type; raise ValueError if it is not such a file."""
+    reader = csv.DictReader(io.StringIO(data.decode()))
+    try:
+        if missing := [name for name in columns if name not in (reader.fieldnames or ())]:
+            raise ValueError(f"no column {', '.join(missing)}")
+        found = [{name: kind(row[name]) for name, kind in columns.items()} for row in reader]
+    except (TypeError, csv.Error) as error:  # a row that is too short, or a field that is too long
+        raise ValueError(error) from None
+    if not found or not all(math.isfinite(v) for row in found for v in row.values() if isinstance(v, float)):
+        raise ValueError("no rows, or a number that is not finite")
+    return found
 
 
 def declared_files(stage: str) -> list[Path]:
