@@ -10,9 +10,10 @@ import time
 from pathlib import Path
 
 from tools.params_editor import edited
+from tools.same import CPU
 
 ROOT = Path(__file__).parent.parent
-PARAMS = (ROOT / "tests/params.yaml").read_text()
+PARAMS = (ROOT / "recipes/default.yaml").read_text() + CPU  # whatever the workspace's params.yaml holds
 TINY = {"dataset": "digits", "validation_size": 1000, "batch_size": 32, "epochs": 2}
 # As in a notebook, or in a shell with another project's settings.
 HOSTILE = {

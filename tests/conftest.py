@@ -77,5 +77,5 @@ def _signals() -> Iterator[None]:
 
 @pytest.fixture
 def params() -> Params:
-    """The parameters of tests/params.yaml."""
+    """The default recipe on a CPU, whatever the workspace's params.yaml holds."""
     return parse_params(PARAMS)

@@ -14,18 +14,17 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from ruamel.yaml import YAML
 
 from cifar10.core.errors import UserError
 from tests.clone import PARAMS
 from tools.compare.__main__ import CSV, PLOT, compare
 from tools.compare.plot import figure, wrapped
 from tools.compare.runs import find_runs
-from tools.lock import load_fast
-from tools.params_editor import flat
-from tools.results import load_yaml
+from tools.records import Yaml12, load_params
 
 ROOT = Path(__file__).parent.parent
-BASE: dict[str, Any] = {**load_yaml(PARAMS.encode()), "dataset": "digits", "seed": 0, "epochs": 4, "lr": 0.2}
+BASE: dict[str, Any] = {**yaml.load(PARAMS, Yaml12), "dataset": "digits", "seed": 0, "epochs": 4, "lr": 0.2}
 MACHINE = {"device": "cpu", "processor": "P", "system": "Linux", "instruction_set": "AVX2", "precision": "fp32"}
 CODE = ("requirements.lock", "src/cifar10/core", "src/cifar10/network")
 TRAIN_DEPS = (*CODE, "src/cifar10/training", "stages/train.py", "data/train", "metrics/dataset.json")
@@ -344,12 +343,12 @@ def test_an_unknown_base_is_refused(repository: Repository) -> None:
 
 def test_a_recipe_gives_its_name(repository: Repository) -> None:
     named = {k: v for k, v in BASE.items() if k not in ("device", "precision", "threads", "workers")}
-    (repository.path / "recipes/quick.yaml").write_text(yaml.safe_dump(named | {"lr": 0.1, "seed": 5}))
-    (repository.path / "recipes/usual.yaml").write_text(yaml.safe_dump(named))
+    (repository.path / "recipes/default.yaml").write_text(yaml.safe_dump(named))
+    (repository.path / "recipes/quick.yaml").write_text("{lr: 0.1, seed: 5}")
     repository.seeds("a", {0: 0.90})
     repository.seeds("b", {0: 0.80}, lr=0.1, nesterov=False)
     repository.seeds("c", {0: 0.70}, lr=0.1, precision="fp32")
-    assert list(rows()) == ["usual", "lr 0.1, nesterov false", "quick"]
+    assert list(rows()) == ["default", "lr 0.1, nesterov false", "quick"]
     assert [row["base"] for row in rows().values()] == ["1", "0", "0"]
 
 
@@ -425,14 +424,12 @@ def test_a_broken_workspace_is_one_line(repository: Repository) -> None:
     assert refused().startswith("recipes/new.yaml cannot be read: ")
 
 
-def test_the_fast_reader_reads_what_the_other_one_reads() -> None:
-    lock = (ROOT / "dvc.lock").read_bytes() if (ROOT / "dvc.lock").exists() else b""
-    numbers = (
-        b"{a: 1e-05, b: 1e5, c: 1.0, d: 1, e: .5, f: -2E-3, g: auto, h: true, i: 1.5e+3, j: '1e3', k: 1., l: v1e3}"
-    )
-    for text in (PARAMS.encode(), numbers, lock[: lock.find(b"train:")]):
-        assert load_fast(text) == load_yaml(text)
-    assert flat(load_fast(b"a: {b: 1e-05}")) == {"a.b": 1e-05}
+def test_yaml_is_read_as_dvc_reads_it() -> None:
+    lock = (ROOT / "dvc.lock").read_text() if (ROOT / "dvc.lock").exists() else ""
+    values = "1e-05, 1e5, 1.0, 1, .5, -2E-3, auto, true, 1.5e+3, '1e3', 1., v1e3, yes, off, 010, 1_000, 0x1F, ~, .inf"
+    for text in (PARAMS, f"[{values}]", "a:\nb: {<<: {c: 1e-05}}\nd:", lock[: lock.find("train:")]):
+        assert yaml.load(text, Yaml12) == YAML(typ="safe", pure=True).load(text)
+    assert load_params(b"a: {b: 1e-05}") == {"a.b": 1e-05}
 
 
 def test_runs_are_read_where_the_repository_is_a_folder_of_another(

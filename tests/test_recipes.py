@@ -1,30 +1,25 @@
-"""A recipe says what differs from the default, and `make train` sets every parameter."""
+"""Recipes hold what differs from the default, and `make train` sets every parameter."""
 
 import os
 import subprocess
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 
 from cifar10.core.errors import UserError
 from cifar10.core.params import MACHINE, Params
 from cifar10.core.params_file import parse_params
-from tests.clone import PARAMS, Clone, changed, committed
+from tests.clone import PARAMS, ROOT, Clone, changed, committed
 from tools.params_editor import edited, flat
 from tools.recipe import main, overrides, recipes
-from tools.results import load_yaml
+from tools.records import load_params
 
-ROOT = Path(__file__).parent.parent
-WRITTEN: dict[str, dict[str, Any]] = {
-    path.stem: flat(load_yaml(path.read_bytes())) for path in ROOT.glob("recipes/*.yaml")
-}
-RECIPES = {name: WRITTEN["default"] | recipe for name, recipe in WRITTEN.items()}
+OWN = {path.stem: load_params(path.read_bytes()) for path in ROOT.glob("recipes/*.yaml")}
+RECIPES = {name: OWN["default"] | own for name, own in OWN.items()}
 NOT_IN_RECIPES = MACHINE - {"augment_with"}
 
 
-def test_each_sets_every_parameter_but_the_machines(params: Params, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_names_every_parameter_but_the_machines(params: Params, monkeypatch: pytest.MonkeyPatch) -> None:
     """So that it means the same whatever the workspace held before."""
     monkeypatch.chdir(ROOT)
     assert recipes() == RECIPES
@@ -33,26 +28,27 @@ def test_each_sets_every_parameter_but_the_machines(params: Params, monkeypatch:
     assert {name: sorted(recipe) for name, recipe in RECIPES.items()} == dict.fromkeys(RECIPES, sorted(expected))
 
 
-@pytest.mark.parametrize("name", sorted(set(WRITTEN) - {"default"}))
-def test_each_holds_only_what_differs_from_the_default(name: str) -> None:
-    assert not WRITTEN[name].items() & WRITTEN["default"].items()
-
-
-def test_a_number_is_read_as_dvc_reads_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    Path("recipes").mkdir()
-    Path("recipes/small.yaml").write_text("lr: 1e-5\n", encoding="utf-8")
-    assert recipes() == {"small": {"lr": 1e-5}}
-
-
 @pytest.mark.parametrize("name", RECIPES)
 def test_each_is_valid(name: str) -> None:
     parse_params(edited(PARAMS, RECIPES[name]))
 
 
-def test_the_default_is_what_the_tests_take(params: Params) -> None:
-    expected = flat(params.model_dump())
-    assert RECIPES["default"] == {key: expected[key] for key in RECIPES["default"]}
+def test_none_repeats_the_default() -> None:
+    repeated = {name: OWN[name].items() & OWN["default"].items() for name in OWN if name != "default"}
+    assert not any(repeated.values()), repeated
+
+
+def test_a_number_with_an_exponent_is_a_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not text, as PyYAML reads it: `make compare` finds the recipe of a run by its values."""
+    monkeypatch.chdir(tmp_path)
+    Path("recipes").mkdir()
+    Path("recipes/default.yaml").write_text("lr: 0.2\nmuon: {momentum: 0.9, lr_ratio: 0.1}\n", encoding="utf-8")
+    Path("recipes/slow.yaml").write_text("lr: 1e-5\nmuon: {lr_ratio: 1e-2}\n", encoding="utf-8")
+    assert recipes()["slow"] == {"lr": 0.00001, "muon.momentum": 0.9, "muon.lr_ratio": 0.01}
+    assert overrides("slow", "3") == ["lr=1e-05", "muon.momentum=0.9", "muon.lr_ratio=0.01", "seed=3"]
+    Path("recipes/default.yaml").unlink()
+    with pytest.raises(UserError, match=r"^recipes/default\.yaml is missing, from which recipes differ; git restore"):
+        recipes()
 
 
 @pytest.mark.skipif("CI" not in os.environ, reason="who commits an experiment may commit other parameters")
@@ -63,9 +59,8 @@ def test_the_default_is_the_committed_params_yaml() -> None:
 
 def test_a_recipe_trains_as_it_is_whatever_the_workspace_holds(clone: Clone, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(clone.path)
-    tiny = {"epochs": 1, "validation_size": 1000, "batch_size": 32, "ema": 0.5}
-    recipe = yaml.safe_load(Path("recipes/digits.yaml").read_text(encoding="utf-8")) | tiny
-    Path("recipes/tiny.yaml").write_text(yaml.safe_dump(recipe), encoding="utf-8")
+    tiny = {"epochs": 1, "validation_size": 1000, "batch_size": 32, "ema": 0.5, "dataset": "digits", "sam_rho": 1e-5}
+    Path("recipes/tiny.yaml").write_text("".join(f"{key}: {value}\n" for key, value in tiny.items()), encoding="utf-8")
     Path("params.yaml").write_text(
         changed(Path("params.yaml").read_text(encoding="utf-8"), lr=0.1, nesterov=False, tta="flip+shift"),
         encoding="utf-8",
@@ -73,8 +68,7 @@ def test_a_recipe_trains_as_it_is_whatever_the_workspace_holds(clone: Clone, mon
     output = clone.run("python", "-m", "tools.recipe", "tiny", "--seed", "3")
     assert clone.ran(output) == ["train", "evaluate", "draw", "export"]
     found = flat(parse_params(Path("params.yaml").read_text(encoding="utf-8")).model_dump())
-    expected = WRITTEN["default"] | flat(recipe) | {"seed": 3}
-    assert {key: found[key] for key in expected} == expected
+    assert {key: found[key] for key in RECIPES["default"]} == RECIPES["default"] | tiny | {"seed": 3}
     assert "[tiny-s3]" in clone.run("dvc", "exp", "list").split()
 
 
@@ -86,14 +80,12 @@ def test_a_name_that_is_taken_is_left_to_the_experiment_that_has_it(
     monkeypatch.setattr("sys.argv", ["recipe", "digits", "--seed", "3"])
     monkeypatch.chdir(tmp_path)
     (tmp_path / "recipes").symlink_to(ROOT / "recipes")
-    for command in (
-        ["init", "-q"],
-        ["-c", "user.name=x", "-c", "user.email=x", "commit", "-q", "--allow-empty", "-mx"],
-    ):
-        subprocess.check_call(["git", *command], env=os.environ | {"GIT_CONFIG_GLOBAL": os.devnull})
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+    for command in ("init -q", "-c user.name=x -c user.email=x commit -q --allow-empty -mx"):
+        subprocess.check_call(["git", *command.split()])
     main()
     assert capsys.readouterr().out == ""
-    subprocess.check_call(["git", "update-ref", "refs/exps/01/23/digits-s3", "HEAD"])
+    subprocess.check_call(["git", "update-ref", f"refs/exps/01/{'2' * 38}/digits-s3", "HEAD"])
     main()
     assert capsys.readouterr().out == "note: there is an experiment digits-s3 already, so DVC chooses another name\n"
     assert called[0][1:5] == ["exp", "run", "--name", "digits-s3"]

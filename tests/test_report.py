@@ -13,7 +13,7 @@ import yaml
 from PIL import Image
 
 from cifar10.core.errors import UserError
-from tests.clone import PARAMS
+from tests.clone import PARAMS, changed
 from tools.report import LIMIT, main
 
 SCRIPT = "<script>alert(1)</script>"
@@ -104,6 +104,7 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for i, name in enumerate(("samples", "network", "mistakes", "examples")):
         Image.new("RGB", (40 + i, 30)).save(f"plots/{name}.png")
     Path("params.yaml").write_text(PARAMS, encoding="utf-8")
+    Path("recipes/default.yaml").write_text("ema: 0.5\n", encoding="utf-8")
     Path("recipes/slow.yaml").write_text("lr: 0.01\n", encoding="utf-8")
     Path(".gitignore").write_text("report.html\n", encoding="utf-8")
     digests = {path: hashlib.md5(text.encode()).hexdigest() for path, text in FILES.items()} | {"data": "abc.dir"}
@@ -189,7 +190,7 @@ def test_what_is_not_committed_is_named_and_the_command_brings_the_parameters(mo
     assert "Not in this commit: params.yaml." in seen
     assert "activate dvc exp run --set-param lr=0.3 make report" in seen
     assert "params.yaml has changed since the results were made: lr was 0.2, is 0.3." in seen
-    Path("params.yaml").write_text(PARAMS.replace("lr: 0.2", "lr: 0.01"), encoding="utf-8")
+    Path("params.yaml").write_text(changed(PARAMS, lr=0.01, ema=0.5), encoding="utf-8")
     assert "make train RECIPE=slow SEED=0" in text(report(monkeypatch))
 
 

@@ -16,7 +16,7 @@ from cifar10.core.errors import ParamsError
 from cifar10.core.params import Params
 from cifar10.machine.cores import Crowd, Turn
 from cifar10.machine.runtime import set_up
-from tests.clone import ROOT
+from tests.clone import PARAMS, ROOT
 
 
 @pytest.fixture(autouse=True)
@@ -107,14 +107,14 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux has these
 def test_each_thread_has_a_core_of_its_own_and_workers_have_all() -> None:
     """In a process of its own, with as many threads as cores."""
     code = """
-import os, torch
+import os, sys
 from cifar10.core.params_file import parse_params
 from cifar10.machine.cores import own_cores, pin
 from cifar10.machine.runtime import set_up
 cores = own_cores()
 pin(len(cores) + 1, cores)
 assert own_cores() == cores  # not as many: no thread is bound
-runtime = set_up(parse_params(open("tests/params.yaml").read()).model_copy(update={"threads": len(cores)}))
+runtime = set_up(parse_params(sys.stdin.read()).model_copy(update={"threads": len(cores)}))
 assert runtime.cores == cores
 assert runtime.turn.threads == len(runtime.turn.names) == len(cores)
 bound = [tuple(os.sched_getaffinity(int(thread))) for thread in os.listdir("/proc/self/task")]
@@ -126,7 +126,7 @@ assert os.wait()[1] == 0
 print(len(cores) == 1 or {(core,) for core in cores} <= set(bound) and os.sched_getaffinity(0) != cores)
 """
     environment = os.environ | {"OMP_NUM_THREADS": str(os.cpu_count()), "PYTHONPATH": str(ROOT / "src")}
-    output = subprocess.check_output([sys.executable, "-c", code], cwd=ROOT, env=environment, encoding="utf-8")
+    output = subprocess.check_output([sys.executable, "-c", code], input=PARAMS, env=environment, encoding="utf-8")
     assert output == "True\n"
 
 

@@ -6,12 +6,12 @@ import sys
 from pathlib import Path
 
 import pytest
-import yaml
 
 from cifar10.core.errors import UserError
-from tests.clone import PARAMS
+from tests.clone import ROOT
 from tools.same import VARIANTS, main
 
+DEFAULT = (ROOT / "recipes/default.yaml").read_text()
 # A pipeline that takes no time: its model is the parameters and a word.
 STAGES = {
     "download": "Path('data').mkdir(exist_ok=True)\nPath('data/images').write_text('images')\n",
@@ -29,10 +29,10 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["same"])
-    for folder in ("stages", "tests"):
+    for folder in ("stages", "recipes"):
         (tmp_path / folder).mkdir()
-    (tmp_path / "tests/params.yaml").write_text(PARAMS)
-    (tmp_path / "dvc.yaml").write_text(yaml.safe_dump({"stages": dict.fromkeys(STAGES)}, sort_keys=False))
+    (tmp_path / "recipes/default.yaml").write_text(DEFAULT)
+    (tmp_path / "dvc.yaml").write_text(f"stages: {dict.fromkeys(STAGES, 0)}\n")
     for name, code in STAGES.items():
         (tmp_path / f"stages/{name}.py").write_text(f"from pathlib import Path\n{code}")
     identity = ("-c", "user.name=test", "-c", "user.email=test@example.invalid")
@@ -65,6 +65,15 @@ def test_a_file_more_or_less_is_found(repository: Path) -> None:
         main()
 
 
+def test_the_stages_of_each_dvc_yaml_run_in_its_order_and_those_of_the_data_once(repository: Path) -> None:
+    (repository / "stages/draw.py").write_text("import os\nos.rename('plots/p.csv', 'plots/q.csv')\n")
+    download, dvc_yaml = repository / "stages/download.py", repository / "dvc.yaml"
+    download.write_text(download.read_text().replace("exist_ok=True", ""))  # it would fail the second time
+    dvc_yaml.write_text(dvc_yaml.read_text().replace("'export'", "'draw': 0, 'export'"))
+    with pytest.raises(UserError, match=r"10 of 15 files .*adam/plots/p.csv, adam/plots/q.csv, "):
+        main()
+
+
 def test_a_failure_is_reported_with_its_output(repository: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (repository / "stages/train.py").write_text("raise SystemExit('no such optimizer')\n")
     with pytest.raises(UserError, match=r"^the working tree failed, see above$"):
@@ -74,11 +83,11 @@ def test_a_failure_is_reported_with_its_output(repository: Path, capsys: pytest.
 
 @pytest.mark.parametrize(
     ("params", "reason"),
-    [(None, "is not there"), (PARAMS.replace("  flip:", "  mirror:"), r"has no 'augmentation\.flip'")],
+    [(None, "is not there"), (DEFAULT.replace("  flip:", "  mirror:"), r"has no 'augmentation\.flip'")],
 )
 def test_a_commit_without_these_parameters_is_refused(repository: Path, params: str | None, reason: str) -> None:
-    path = repository / "tests/params.yaml"
+    path = repository / "recipes/default.yaml"
     path.write_text(params) if params else path.unlink()
-    message = rf"^the working tree cannot be compared: its tests/params\.yaml {reason}; name a later commit$"
+    message = rf"^the working tree cannot be compared: its recipes/default\.yaml {reason}; name a later commit$"
     with pytest.raises(UserError, match=message):
         main()

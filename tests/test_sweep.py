@@ -19,6 +19,7 @@ import pytest
 from cifar10.core.errors import UserError
 from tests.clone import PARAMS, Clone, changed
 from tools import session
+from tools.records import experiment_refs
 from tools.sweep.plan import grid, placed, plan, rows
 from tools.sweep.refs import arrived, clean_commit, published
 
@@ -208,6 +209,8 @@ def test_only_experiments_of_this_commit_have_arrived(folder: Path) -> None:
     asked = {"lr-0.1_a", "lr-0.2_seed-0_b", "d"}  # the same parameters, called otherwise in another sweep
     assert arrived(new, asked, fetch=False) == {"lr-0.2_seed-0_b"}
     assert arrived(old, asked, fetch=False) == {"lr-0.1_a"}
+    assert experiment_refs(".") == experiment_refs()  # as if it were another repository
+    assert {(ref.base, ref.name, ref.commit) for ref in experiment_refs()} >= {(old, "lr-0.1_a", old)}
 
 
 # ---- nothing is left running
@@ -235,7 +238,7 @@ def test_a_session_ends_when_nobody_waits_for_it_any_more(killed: bool) -> None:
 
 
 def test_a_session_gives_the_exit_code_and_ends_when_a_signal_raises() -> None:
-    assert session.run(["sh", "-c", "exit 3"], lambda: False) == 3
+    assert session.run_session(["sh", "-c", "exit 3"], lambda: False) == 3
     started: list[int] = []
 
     def interrupt() -> bool:
@@ -244,7 +247,7 @@ def test_a_session_gives_the_exit_code_and_ends_when_a_signal_raises() -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        session.run(["sleep", "1234"], interrupt)
+        session.run_session(["sleep", "1234"], interrupt)
     assert len(started) == 1
     assert not psutil.pid_exists(started[0])
 

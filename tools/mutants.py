@@ -67,7 +67,7 @@ def python_files(*folders: str) -> list[Path]:
 
 
 def mutants(code: str, count: int, random: Random) -> list[str]:
-    """Up to `count` faulty forms of `code`, each with one fault, no two in the same place."""
+    """Return up to `count` faulty forms of `code`, each with one fault, no two in the same place."""
     tree, places = get_ast(code), defaultdict[Any, list[Any]](list)
     for name in operator_names():
         operator = get_operator(name)
@@ -85,7 +85,7 @@ def mutants(code: str, count: int, random: Random) -> list[str]:
 
 
 def tests_of(path: Path) -> list[str]:
-    """The test files named like the module or that import it, short ones first; if none, those of its importers."""
+    """Return the test files named like the module or importing it, or else those of its importers, short ones first."""
     module = re.sub(r"^src\.|\.__(init|main)__$", "", ".".join(path.with_suffix("").parts))
     importing = re.compile(rf"^ *(from|import) {module}\b", re.MULTILINE)
     texts = {other: other.read_text(encoding="utf-8") for other in python_files("src", "stages", "tests")}
@@ -97,11 +97,11 @@ def tests_of(path: Path) -> list[str]:
 
 
 def failed(tests: list[str]) -> bool:
-    """Whether one of the tests fails, or they do not end."""
+    """Return whether one of the tests fails, or they do not end."""
     process, status, give_up = os.fork(), None, time.monotonic() + LIMIT
     if not process:
         try:
-            run(tests)
+            run_tests(tests)
         finally:
             os._exit(3)
     try:
@@ -117,7 +117,7 @@ def failed(tests: list[str]) -> bool:
     return status != 0
 
 
-def run(tests: list[str]) -> None:
+def run_tests(tests: list[str]) -> None:
     def leave_out(items: list[pytest.Item]) -> None:
         items[:] = [item for item in items if not OTHER_COPY.search(inspect.getsource(item.function))]  # type: ignore[attr-defined]
 

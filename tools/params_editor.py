@@ -1,4 +1,4 @@
-"""Change values in the text of params.yaml; comments and order stay."""
+"""Change values in the text of params.yaml, and keep comments and order."""
 
 import io
 from collections.abc import Mapping
@@ -8,9 +8,9 @@ from ruamel.yaml import YAML
 
 
 def edited(text: str, changes: Mapping[str, object]) -> str:
-    """`text` with `changes`, named as for --set-param: {"lr": 0.1, "muon.lr_ratio": "0.1"}; KeyError for a new key.
+    """Return `text` with `changes`, named as for --set-param: {"lr": 0.1, "muon.lr_ratio": "0.1"}.
 
-    A value that is a string is read as YAML, as --set-param reads it.
+    A string is read as YAML, as --set-param reads it. Raise KeyError if a key is new.
     """
     yaml, read = YAML(), YAML(typ="safe", pure=True)
     yaml.width = 1000
@@ -29,12 +29,12 @@ def edited(text: str, changes: Mapping[str, object]) -> str:
 
 
 def as_yaml(value: object) -> str:
-    """A value as --set-param takes it."""
+    """Return a value as --set-param takes it."""
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def flat(params: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """{"muon.lr_ratio": 0.1}, the names that --set-param takes, instead of {"muon": {"lr_ratio": 0.1}}."""
+    """Return {"muon.lr_ratio": 0.1}, with the names that --set-param takes, for {"muon": {"lr_ratio": 0.1}}."""
     pairs: dict[str, Any] = {}
     for name, value in params.items():
         pairs |= flat(value, f"{prefix}{name}.") if isinstance(value, Mapping) else {prefix + name: value}

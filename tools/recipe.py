@@ -1,7 +1,7 @@
-"""make train RECIPE=reference SEED=1: a recipe as an experiment of that name.
+"""make train RECIPE=reference SEED=1: run a recipe as an experiment of that name.
 
-A recipe holds what differs from recipes/default.yaml. Every parameter of both is set, so a recipe means the same
-whatever the workspace holds. The parameters that neither names are the machine's: device, threads, workers, precision.
+Every parameter is set, so that a recipe means the same whatever the workspace holds: those of default.yaml, then those
+in which the recipe differs. Left as they are: the machine's, which are device, threads, workers and precision.
 """
 
 import argparse
@@ -9,36 +9,34 @@ import os
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml.error import YAMLError
-
 from cifar10.core.errors import UserError
-from tools.params_editor import as_yaml, flat
-from tools.repository import DVC, git
-from tools.results import load_yaml
+from tools.params_editor import as_yaml
+from tools.records import BROKEN, experiment_refs, load_params
+from tools.repository import DVC
 from tools.start import run_tool
-
-FOLDER = Path("recipes")
 
 
 def recipes() -> dict[str, dict[str, Any]]:
-    """Return all parameters of each recipe, by name; raise UserError if a file of them cannot be read."""
+    """Return all parameters of each recipe by its name. Raise UserError if one cannot be read."""
     found = dict[str, dict[str, Any]]()
-    for path in sorted(FOLDER.glob("*.yaml")):
+    for path in sorted(Path("recipes").glob("*.yaml")):
         try:
-            found[path.stem] = flat(load_yaml(path.read_bytes()))
-        except (YAMLError, AttributeError) as error:
+            found[path.stem] = load_params(path.read_bytes())
+        except BROKEN as error:
             raise UserError(f"{path} cannot be read: {' '.join(str(error).split())}; git restore {path}") from None
-    return {name: found.get("default", {}) | recipe for name, recipe in found.items()}
+    if found and "default" not in found:
+        raise UserError("recipes/default.yaml is missing, from which recipes differ; git restore recipes/default.yaml")
+    return {name: found["default"] | own for name, own in found.items()}
 
 
 def overrides(recipe: str, seed: str) -> list[str]:
-    """The recipe as `--set-param` takes it; UserError where there is no such recipe."""
-    known = recipes()
-    if recipe not in known:
-        raise UserError(f"no recipe is called {recipe}; there are: {', '.join(known)}")
+    """Return the recipe as `--set-param` takes it. Raise UserError if there is no such recipe."""
+    found = recipes()
+    if recipe not in found:
+        raise UserError(f"no recipe is called {recipe}; there are: {', '.join(found)}")
     if not seed.isdecimal():
         raise UserError(f"SEED must be a whole number from 0 (got {seed})")
-    return [f"{name}={as_yaml(value)}" for name, value in (known[recipe] | {"seed": seed}).items()]
+    return [f"{name}={as_yaml(value)}" for name, value in (found[recipe] | {"seed": seed}).items()]
 
 
 def main() -> None:
@@ -48,7 +46,7 @@ def main() -> None:
     arguments = parser.parse_args()
     command = [DVC, "exp", "run"]
     name = f"{arguments.recipe}-s{arguments.seed}"
-    if git("for-each-ref", f"refs/exps/*/*/{name}"):
+    if any(experiment.name == name for experiment in experiment_refs()):
         print(f"note: there is an experiment {name} already, so DVC chooses another name")
     else:
         command += ["--name", name]

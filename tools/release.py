@@ -1,4 +1,4 @@
-"""make release: models/model.onnx, of the committed parameters, as release/cifar10.onnx, for `cifar10 classify`."""
+"""make release: copy models/model.onnx of the committed parameters to release/cifar10.onnx for `cifar10 classify`."""
 
 import hashlib
 from pathlib import Path
@@ -6,8 +6,8 @@ from pathlib import Path
 from cifar10.core.errors import UserError
 from cifar10.core.files import write_atomically
 from cifar10.core.params_file import parse_params
-from tools.lock import BROKEN, differing, together
 from tools.params_editor import flat
+from tools.records import BROKEN, differing, together
 from tools.repository import git
 from tools.start import run_tool
 

@@ -1,4 +1,4 @@
-"""make report COMPARE=REV: one self-contained page about the results, report.html; those of REV beside them.
+"""make report COMPARE=REV: write report.html, one self-contained page about the results, beside those of REV.
 
 Every number on it is read from params.yaml, dvc.lock, metrics/ and plots/ of the workspace. REV is a commit, a branch
 or the name of an experiment. The page holds no time of day: the same files give the same bytes.
@@ -17,17 +17,18 @@ from cifar10.core.errors import UserError
 from cifar10.core.files import write_atomically
 from cifar10.core.params import Params
 from cifar10.core.params_file import parse_params
-from tools.params_editor import as_yaml, flat
+from tools.params_editor import as_yaml
 from tools.recipe import recipes
+from tools.records import load_params
 from tools.repository import committed, git
-from tools.results import NUMBER, Results, load_yaml, resolve
+from tools.results import NUMBER, Results, resolve
 from tools.start import run_tool
 
 PAGE, LIMIT = Path("report.html"), 3_000_000  # bytes
 
 
 class Scale(NamedTuple):
-    """Places start...end in a drawing for the numbers low...high."""
+    """Turn the numbers low...high into the places start...end of a drawing."""
 
     low: float
     high: float
@@ -44,7 +45,7 @@ class Scale(NamedTuple):
 
 
 def number(value: Any, sign: str = "") -> str:
-    """Four decimal places, one from 10 on; None, which is what the other side does not have, as a dash."""
+    """Return a number with four decimal places, or one from 10 on, and None, which the other side lacks, as a dash."""
     if isinstance(value, list):
         return ", ".join(map(number, value))
     if isinstance(value, bool) or not isinstance(value, (int, float)):
@@ -56,15 +57,15 @@ def number(value: Any, sign: str = "") -> str:
 
 
 def differences(here: Mapping[str, Any], there: Mapping[str, Any]) -> list[tuple[str, Any, Any, str]]:
-    """(name, here, there, here - there) of what is not equal; the last is empty where one is no number."""
+    """Return (name, here, there, here - there) of what is not equal. The last is empty if one is no number."""
     changed = [name for name in {**here, **there} if here.get(name) != there.get(name)]
     both: list[tuple[str, Any, Any]] = [(name, here.get(name), there.get(name)) for name in changed]
     return [(n, a, b, number(a - b, "+") if type(a) in NUMBER and type(b) in NUMBER else "") for n, a, b in both]
 
 
 def train_command(params: dict[str, Any]) -> str:
-    """What makes these results in a clone of the commit."""
-    base = flat(load_yaml(committed("HEAD", "params.yaml")))
+    """Return the command that makes these results in a clone of the commit."""
+    base = load_params(committed("HEAD", "params.yaml"))
     for name, recipe in recipes().items():
         if base | recipe | {"seed": params["seed"]} == params:
             return f"make train RECIPE={name} SEED={params['seed']}"
@@ -73,7 +74,7 @@ def train_command(params: dict[str, Any]) -> str:
 
 
 def meanings(schema: Any = Params, prefix: str = "") -> dict[str, str]:
-    """What the schema says of each parameter."""
+    """Return what the schema says of each parameter."""
     found: dict[str, str] = {}
     for name, field in schema.model_fields.items():
         inner = meanings(field.annotation, f"{prefix}{name}.") if hasattr(field.annotation, "model_fields") else {}

@@ -1,4 +1,4 @@
-"""What the tools ask of git, and copies of this repository to run the pipeline in."""
+"""Ask git, and copy this repository to run the pipeline in the copy."""
 
 import io
 import os
@@ -15,27 +15,25 @@ DVC = str(Path(sys.executable).with_name("dvc"))
 
 
 def keep_data_mirror() -> None:
-    """Have a relative DATA_MIRROR still mean a folder of here when a stage runs in a copy elsewhere."""
+    """Make a relative DATA_MIRROR absolute, so that it means the same folder in a copy elsewhere."""
     if mirror := os.environ.get("DATA_MIRROR"):
         os.environ["DATA_MIRROR"] = mirror if "://" in mirror else str(Path(mirror).resolve())
 
 
 def git(*arguments: str) -> str:
-    """What git prints; UserError with its message where it fails."""
+    """Return what git prints. Raise UserError with its message if it fails."""
     return os.fsdecode(_git(*arguments)).rstrip("\n")
 
 
 def committed(commit: str, path: str) -> bytes:
-    """A file of a commit, byte for byte; the path is relative to the current folder."""
+    """Return the bytes of a file of a commit. The path is relative to the current folder."""
     return _git("show", f"{commit}:./{path}")
 
 
 def blobs(names: Sequence[str]) -> list[bytes | None]:
-    """Files of commits, named COMMIT:./PATH, with one call of git for all of them; None for one that is not there."""
-    command = ["git", "cat-file", "--batch"]
-    output = io.BytesIO(
-        subprocess.run(command, input=os.fsencode("\n".join(names)), capture_output=True, check=True).stdout
-    )
+    """Return files of commits, named COMMIT:./PATH, with one call of git, and None for each that does not exist."""
+    command, listed = ["git", "cat-file", "--batch"], os.fsencode("\n".join(names))
+    output = io.BytesIO(subprocess.run(command, input=listed, capture_output=True, check=True).stdout)
     found: list[bytes | None] = []
     for _ in names:
         *_, size = output.readline().split()  # "ID blob SIZE" or "NAME missing"

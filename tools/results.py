@@ -1,7 +1,6 @@
-"""The results that the workspace, a commit or an experiment holds: parameters, metrics, plots, dvc.lock; checked."""
+"""Read and check the results of the workspace, a commit or an experiment: parameters, metrics, plots, dvc.lock."""
 
 import base64
-import csv
 import hashlib
 import io
 import json
@@ -12,14 +11,10 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from PIL import Image
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
 from cifar10.core.errors import UserError
 from stages.support.formats import table
-from tools import lock
-from tools.lock import differing, together
-from tools.params_editor import flat
+from tools.records import BROKEN, differing, experiment_refs, load_params, together
 from tools.repository import committed, git
 
 NUMBER = (int, float)
@@ -39,8 +34,6 @@ PLOTS: dict[str, dict[str, type]] = {
     "reliability": {"confidence": float, "accuracy": float, "images": int},
 }
 PICTURES = ("samples", "network", "mistakes", "examples")
-# What reading a broken file raises; a PNG's wrong checksum is a SyntaxError.
-BROKEN = (*lock.BROKEN, UserError, SyntaxError, csv.Error, YAMLError)
 T = TypeVar("T")
 
 
@@ -51,11 +44,11 @@ class Picture(NamedTuple):
 
 
 class Results:
-    """Parameters, metrics, plots and lock of the workspace (commit: None) or of a commit."""
+    """Hold the parameters, metrics, plots and lock of a commit, or of the workspace if `commit` is None."""
 
     def __init__(self, name: str, commit: str | None = None) -> None:
         self.name, self.commit, self.md5 = name, commit, dict[str, str]()
-        self.params = self._read("params.yaml", lambda data: flat(load_yaml(data)))
+        self.params = self._read("params.yaml", load_params)
         self.lock = self._read("dvc.lock", together)
         self.metrics = {name: self._read(f"metrics/{name}.json", scalars, keys) for name, keys in METRICS.items()}
         self.plots = {name: self._read(f"plots/{name}.csv", table, columns) for name, columns in PLOTS.items()}
@@ -68,12 +61,12 @@ class Results:
         self.standard_error = math.sqrt(max(0, accuracy * (1 - accuracy)) / len(predictions))
 
     def _read(self, path: str, parse: Callable[..., T], *expected: Mapping[str, Any]) -> T:
-        """A file, parsed; UserError says what is wrong with it and what to do next."""
+        """Return a file, parsed. Raise UserError with what is wrong and what to do next if that fails."""
         try:
             data = committed(self.commit, path) if self.commit else Path(path).read_bytes()
             self.md5[path] = hashlib.md5(data).hexdigest()
             return parse(data, *expected)
-        except BROKEN as error:
+        except (UserError, *BROKEN) as error:
             what = "is missing" if isinstance(error, (FileNotFoundError, UserError)) else f"cannot be read: {error}"
             next_step = f"make it: dvc repro, or if committed: git restore {path}"
             if self.commit:
@@ -84,7 +77,7 @@ class Results:
         return {f"{file}.{key}": value for file, values in self.metrics.items() for key, value in values.items()}
 
     def doubts(self) -> list[str]:
-        """Where the results are not those of params.yaml and dvc.lock."""
+        """Return in which ways the results are not those of params.yaml and dvc.lock."""
         changed = differing(self.lock.params, self.params)
         other = [path for path, md5 in self.lock.outs.items() if self.md5.get(path, md5) != md5]
         return [
@@ -94,8 +87,8 @@ class Results:
 
 
 def resolve(name: str) -> Results:
-    """The results of a commit, or of the experiment of that name."""
-    found = git("for-each-ref", "--format=%(objectname)", f"refs/exps/*/*/{name}").split() or [name]
+    """Return the results of the experiment of that name, or else of that commit."""
+    found = [experiment.commit for experiment in experiment_refs() if experiment.name == name] or [name]
     if len(found) > 1:
         raise UserError(f"{len(found)} experiments are called {name}; name one by its commit: dvc exp show")
     try:
@@ -103,10 +96,6 @@ def resolve(name: str) -> Results:
     except UserError:
         raise UserError(f"{name} is neither a commit nor an experiment; dvc exp show lists these") from None
     return Results(name, commit)
-
-
-def load_yaml(data: bytes) -> Any:
-    return YAML(typ="safe", pure=True).load(data)  # YAML 1.2, as DVC reads and writes it
 
 
 def scalars(data: bytes, keys: Mapping[str, Any]) -> dict[str, Any]:

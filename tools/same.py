@@ -1,4 +1,4 @@
-"""make same COMMIT=HEAD: whether the working tree writes the same bytes as a commit.
+"""make same COMMIT=HEAD: check that the working tree writes the same bytes as a commit.
 
 Both run the pipeline on a few digits, each variant below once. What differs is printed; a refactor changes nothing.
 """
@@ -16,7 +16,8 @@ from tools.params_editor import edited
 from tools.repository import copy_commit, copy_working_tree
 from tools.start import run_tool
 
-TINY = {"dataset": "digits", "validation_size": 1000, "batch_size": 32, "epochs": 2, "tta": "flip+shift", "threads": 1}
+CPU = "device: cpu\nprecision: fp32\nthreads: 1\nworkers: 0\n"  # what a recipe leaves to the machine
+TINY = {"dataset": "digits", "validation_size": 1000, "batch_size": 32, "epochs": 2, "tta": "flip+shift"}
 VARIANTS: dict[str, dict[str, object]] = {
     "muon": {},
     "sgd": {"optimizer": "sgd", "schedule": "step", "step.step_size": 1, "augmentation.flip": "random"},
@@ -39,17 +40,17 @@ for variant in sys.argv[1:]:
 """
 
 
-def prepare(name: str, folder: Path) -> None:
-    """Write the parameters of the variants into a copy of the repository; UserError where it has others."""
+def write_variants(name: str, folder: Path) -> None:
+    """Write the parameters of the variants into a copy of the repository. Raise UserError if it has others."""
     for results in ("metrics", "plots"):  # as committed
         shutil.rmtree(folder / results, ignore_errors=True)
     try:
-        params = (folder / "tests/params.yaml").read_text(encoding="utf-8")
+        params = (folder / "recipes/default.yaml").read_text(encoding="utf-8") + CPU
         for variant, changes in VARIANTS.items():
             (folder / f"{variant}.yaml").write_text(edited(params, TINY | changes))
     except (OSError, KeyError) as error:
         reason = "is not there" if isinstance(error, OSError) else f"has no {error}"
-        raise UserError(f"{name} cannot be compared: its tests/params.yaml {reason}; name a later commit") from None
+        raise UserError(f"{name} cannot be compared: its recipes/default.yaml {reason}; name a later commit") from None
 
 
 def start(folder: Path) -> "subprocess.Popen[bytes]":
@@ -59,7 +60,7 @@ def start(folder: Path) -> "subprocess.Popen[bytes]":
 
 
 def outputs(folder: Path) -> dict[str, str]:
-    """sha256 of every output except metrics/run.json."""
+    """Return the sha256 of every output except metrics/run.json."""
     files = {str(path.relative_to(folder)): path for path in folder.rglob("*") if path.is_file()}
     return {name: file_digest(path) for name, path in sorted(files.items()) if not name.endswith("metrics/run.json")}
 
@@ -74,7 +75,7 @@ def main() -> None:
         copy_working_tree(after)
         folders = {commit: before, "the working tree": after}
         for name, folder in folders.items():
-            prepare(name, folder)
+            write_variants(name, folder)
         runs = {name: (folder, start(folder)) for name, folder in folders.items()}
         try:
             for name, (folder, run) in runs.items():

@@ -17,10 +17,10 @@ from pathlib import Path
 from signal import SIGHUP, SIGINT, SIGKILL, SIGTERM, signal
 
 
-def run(
+def run_session(
     command: Sequence[str], stopped: Callable[[], object], cwd: Path | None = None, env: Mapping[str, str] | None = None
 ) -> int:
-    """The command's exit code; where `stopped` becomes true, or a signal raises, the whole session is ended first."""
+    """Return the command's exit code. End its whole session first if `stopped` becomes true or a signal raises."""
     process = subprocess.Popen(command, cwd=cwd, env=env, stdin=subprocess.DEVNULL, start_new_session=True)
     try:
         while process.poll() is None and not stopped():
@@ -31,7 +31,7 @@ def run(
 
 
 def end(process: "subprocess.Popen[bytes]") -> None:
-    """Return when the session of `process` has ended, also what it has started: until then they write files."""
+    """End the session of `process`, with all that it has started, and wait, as until then they write files."""
     for number, seconds in ((SIGTERM, 10), (SIGKILL, 1)):
         with suppress(ProcessLookupError, PermissionError):  # none is left; on macOS: only zombies
             os.killpg(process.pid, number)
@@ -49,7 +49,7 @@ def main() -> None:
         sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) % 256)
     os.setsid()
     # Nothing is ever written to standard input: it becomes readable when it closes.
-    sys.exit(run(sys.argv[1:], lambda: select.select([sys.stdin], [], [], 0)[0]) % 256)
+    sys.exit(run_session(sys.argv[1:], lambda: select.select([sys.stdin], [], [], 0)[0]) % 256)
 
 
 if __name__ == "__main__":

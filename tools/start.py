@@ -1,4 +1,4 @@
-"""How a tool starts, and how it reports errors."""
+"""Start a tool and report its errors."""
 
 import sys
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from cifar10.core.errors import UserError
 
 
 def run_tool(name: str, main: Callable[[], None]) -> None:
-    """Call `main`; a UserError is printed, one line per fault, without a traceback, and Ctrl-C ends without one."""
+    """Call `main`. Print a UserError without a traceback, one line per fault, and end without one at Ctrl-C."""
     signal(SIGTERM, lambda number, _: sys.exit(128 + number))  # so that temporary folders are removed
     try:
         main()

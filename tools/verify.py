@@ -1,4 +1,4 @@
-"""make verify: run the pipeline again in a copy elsewhere, compare every output with dvc.lock."""
+"""make verify: run the pipeline again in a copy elsewhere and compare every output with dvc.lock."""
 
 import json
 import subprocess
@@ -8,16 +8,16 @@ from signal import Signals, signal
 
 from cifar10.core.errors import StoppedError, UserError
 from stages.support.stop import stop_signals
-from tools import session
-from tools.lock import BROKEN, together
+from tools.records import BROKEN, together
 from tools.repository import DVC, copy_working_tree, keep_data_mirror
+from tools.session import run_session
 from tools.start import run_tool
 
 MEASURED = {"seconds", "waiting_for_data", "images_per_second"}
 
 
 def verify() -> None:
-    """Print which outputs match; UserError where one does not, with what differs between the two machines."""
+    """Print which outputs match. Raise UserError, with what differs between the two machines, if one does not."""
     expected, then = read(Path())
     keep_data_mirror()
     came: list[int] = []  # signals, noted only: an exception at a bad moment could leave DVC running, or the copy
@@ -26,7 +26,7 @@ def verify() -> None:
     with tempfile.TemporaryDirectory(prefix="verify-") as folder:
         copy_working_tree(Path(folder))
         check_lock(folder, expected)
-        code = session.run([DVC, "repro", "--force"], lambda: came, cwd=Path(folder))
+        code = run_session([DVC, "repro", "--force"], lambda: came, cwd=Path(folder))
         if came:
             raise StoppedError(f"stopped by {Signals(came[0]).name}; the copy is removed", 128 + came[0])
         if code:
@@ -40,7 +40,7 @@ def verify() -> None:
 
 
 def read(folder: Path) -> tuple[dict[str, str], dict[str, object]]:
-    """md5 of each output in dvc.lock, except metrics/run.json; and what metrics/run.json says of the machine."""
+    """Return the md5 of each output in dvc.lock but metrics/run.json, and what metrics/run.json says of the machine."""
     name = "dvc.lock"
     try:
         outs = together((folder / name).read_bytes()).outs
@@ -52,7 +52,7 @@ def read(folder: Path) -> tuple[dict[str, str], dict[str, object]]:
 
 
 def check_lock(folder: str, outs: dict[str, str]) -> None:
-    """UserError where dvc.lock is of other parameters or code; that a stage's output is missing does not matter."""
+    """Raise UserError if dvc.lock is of other parameters or code. Outputs may be missing."""
     status = subprocess.run([DVC, "status", "--json"], cwd=folder, stdout=subprocess.PIPE, start_new_session=True)
     for stage, changes in json.loads(status.stdout or "{}").items():  # nothing: it failed, and so will dvc repro
         names = ["cmd"] if "changed command" in changes else []

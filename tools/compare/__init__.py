@@ -1,1 +1,1 @@
-"""Experiments side by side: runs (read) -> comparable (refuse) -> settings (means) -> table, plot."""
+"""Compare experiments: runs (read) -> comparable (refuse) -> settings (means) -> table, plot."""

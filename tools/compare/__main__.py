@@ -1,4 +1,4 @@
-"""make compare: the settings that were tried, each with its mean over the seeds and its difference to the base.
+"""make compare: print the settings that were tried, each with its mean over the seeds and its difference to the base.
 
 A run is an experiment of this repository, or the results of HEAD. Runs that differ in the seed alone, or in threads and
 workers, are one setting. Choices are made by validation accuracy; the test split's columns are filled where `evaluate`
@@ -13,25 +13,23 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
-from ruamel.yaml.error import YAMLError
-
 from cifar10.core.errors import UserError
 from cifar10.core.files import write_atomically
 from tools.compare.comparable import distinct, one_kind
 from tools.compare.plot import draw
-from tools.compare.runs import BROKEN, find_runs
+from tools.compare.runs import find_runs
 from tools.compare.settings import Setting, difference, settings, varied
 from tools.compare.table import COMPARED, NUMBERS, label, table
-from tools.params_editor import as_yaml, flat
+from tools.params_editor import as_yaml
+from tools.records import BROKEN, load_params
 from tools.repository import committed
-from tools.results import load_yaml
 from tools.start import run_tool
 
 CSV, PLOT = Path("comparison.csv"), Path("comparison.png")
 
 
 def measure(found: Sequence[Setting]) -> str:
-    """By what the settings are ordered and drawn: the first number that all of them have."""
+    """Return by what the settings are ordered and drawn: the first number that all of them have."""
     for number in (*COMPARED, "train_accuracy"):
         if all(setting.values(number) for setting in found):
             return number
@@ -39,7 +37,7 @@ def measure(found: Sequence[Setting]) -> str:
 
 
 def row(setting: Setting, base: Setting | None, head: dict[str, Any]) -> dict[str, Any]:
-    """A line of comparison.csv; accuracies are fractions."""
+    """Return a line of comparison.csv, with accuracies as fractions."""
     changed = [f"-S {name}={as_yaml(value)}" for name, value in setting.params.items() if head.get(name) != value]
     cells: dict[str, Any] = {"setting": setting.label, "base": int(setting.is_base), "set_params": " ".join(changed)}
     cells["experiments"] = " ".join(run.name for run in setting.runs)
@@ -62,9 +60,9 @@ def count(number: int, what: str) -> str:
 
 def parameters(name: str, read: Callable[[], bytes]) -> dict[str, Any]:
     try:
-        params = flat(load_yaml(read()))
+        params = load_params(read())
         return params | {"dataset": params["dataset"]}
-    except (OSError, YAMLError, *BROKEN) as error:
+    except BROKEN as error:
         raise UserError(f"{name} cannot be read: {' '.join(str(error).split())}; git restore params.yaml") from None
 
 
@@ -77,9 +75,8 @@ def compare(patterns: Sequence[str], base_name: str | None) -> None:
         raise UserError("\n".join([*notes, advice]))
     named = [run for run in runs if run.name == base_name]
     if base_name and not named:
-        raise UserError(
-            f"BASE={base_name} is none of the runs that are compared: {', '.join(run.name for run in runs)}"
-        )
+        names = ", ".join(run.name for run in runs)
+        raise UserError(f"BASE={base_name} is none of the runs that are compared: {names}")
     one_kind(runs)
     runs, same = distinct(runs, lambda run: (frozenset(varied(run.params).items()), run.params["seed"]))
     found = settings(runs, varied(named[0].params) if named else head)

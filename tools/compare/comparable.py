@@ -1,4 +1,4 @@
-"""Which runs may be compared: those of one kind of data, code and machine; and each of them once."""
+"""Check that runs may be compared, which must be of one kind of data, code and machine, and keep each once."""
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
@@ -9,7 +9,7 @@ from tools.compare.runs import SPEED, Run
 
 
 def one_kind(runs: Sequence[Run]) -> None:
-    """UserError where data, code or the type of machine are not the same in all runs: what differs in which."""
+    """Raise UserError, with what differs in which, if data, code or the type of machine is not the same in all runs."""
     faults = []
     for what in dict.fromkeys(what for run in runs for what in run.kind):
         having = [run for run in runs if what in run.kind]
@@ -24,17 +24,16 @@ def one_kind(runs: Sequence[Run]) -> None:
                 split[tuple(map(tuple, groups.values()))].append(key)
         for names, keys in split.items():
             more = f" (versions in all: {len(names)})" if len(names) > 2 else ""
-            faults.append(
-                f"the {what} in {few(names[0])} is not the same as in {few(names[1])}{more}: {', '.join(keys)}"
-            )
+            differ = f"the {what} in {few(names[0])} is not the same as in {few(names[1])}"
+            faults.append(f"{differ}{more}: {', '.join(keys)}")
     if faults:
         raise UserError("\n".join([*faults, _advice(runs)]))
 
 
 def distinct(runs: Iterable[Run], key: Callable[[Run], Hashable]) -> tuple[list[Run], list[str]]:
-    """Each run once, of two with one network that which was evaluated; `key` gives the setting and the seed of a run.
+    """Return each run once, and of two with one network the evaluated one. `key` gives the setting and seed of a run.
 
-    UserError where two runs of one setting and seed have another network.
+    Raise UserError if two runs of one setting and seed have different networks.
     """
     kept, notes, faults = dict[Any, Run](), list[str](), list[str]()
     for run in runs:

@@ -1,4 +1,4 @@
-"""The dot plot of make compare: a row for each setting, a dot for each seed."""
+"""Draw the dot plot of make compare: a row for each setting, a dot for each seed."""
 
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ ROW, LINE, SEED, AROUND = 0.36, 0.17, 0.1, 1.05  # inches: least height of a row
 
 
 def draw(rows: Rows, base: Sequence[float], number: str) -> bytes:
-    """As PNG; `base` are the values of the base, empty where there is none, `number` says what they are."""
+    """Return a PNG. `base` holds the values of the base, empty if there is none, and `number` says what they are."""
     return png(lambda: figure(rows, base, number))
 
 
@@ -58,7 +58,7 @@ def figure(rows: Rows, base: Sequence[float], number: str) -> Figure:
 
 
 def wrapped(label: str) -> str:
-    """In lines that end after a parameter; where they are more than LINES, the last ends in dots."""
+    """Break `label` into lines that end after a parameter. The last ends in dots if they were more than LINES."""
     space = "\N{NO-BREAK SPACE}"
     whole = label.replace(" ", space).replace(f",{space}", ", ")
     lines = textwrap.wrap(

@@ -1,9 +1,8 @@
-"""The runs that this repository holds: its DVC experiments and the results of HEAD, and of what kind they are."""
+"""Read the runs of this repository, its DVC experiments and the results of HEAD, and of what kind they are."""
 
 import hashlib
 import json
 import math
-import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
@@ -12,9 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 import yaml
 
 from cifar10.core.errors import UserError
-from tools import lock
-from tools.lock import differing, load_fast
-from tools.params_editor import flat
+from tools.records import BROKEN, Stage, differing, experiment_refs, load_params, lock_stages
 from tools.repository import blobs, git
 
 FILES = ("params.yaml", "dvc.lock", "metrics/train.json", "metrics/run.json", "metrics/test.json")
@@ -24,7 +21,6 @@ MODEL = "models/model.safetensors"
 # What of metrics/run.json may change a result. The processor's name and the threads change speed and last bits alone.
 MACHINE_TYPE = ("device", "precision", "instruction_set", "system")
 SPEED = ("processor", "threads")
-BROKEN = (*lock.BROKEN, ZeroDivisionError)
 
 T = TypeVar("T")
 
@@ -39,9 +35,9 @@ class Run(NamedTuple):
 
 
 def find_runs(patterns: Sequence[str], dataset: Any) -> tuple[list[Run], list[str]]:
-    """The runs whose names match one of the patterns, or those on `dataset` where there are none; and notes to print.
+    """Return the runs whose names match one of the patterns, or those on `dataset` without any, and notes to print.
 
-    UserError names each experiment that cannot be read.
+    Raise UserError, which names each, if experiments cannot be read.
     """
     found, notes, faults = list[Run](), list[str](), list[str]()
     head, commits = _head(), _experiments()
@@ -55,7 +51,7 @@ def find_runs(patterns: Sequence[str], dataset: Any) -> tuple[list[Run], list[st
     for name, ref in chosen.items():
         files = {file: next(contents) for file in FILES}
         try:
-            params = flat(_parsed(files, "params.yaml", load_fast))
+            params = _parsed(files, "params.yaml", load_params)
             if patterns or params.get("dataset") == dataset:
                 found.append(_run(name, params, files))
         except BROKEN as error:
@@ -75,11 +71,10 @@ def _head() -> str:
 
 
 def _experiments() -> dict[str, str]:
-    """{name: ref}; where two commits have experiments of one name, NAME@COMMIT."""
-    refs = git("for-each-ref", "--format=%(refname)", "refs/exps").split()
-    matches = [match for ref in refs if (match := re.fullmatch(r"refs/exps/(\w{2})/(\w{38})/(.+)", ref))]
-    count = Counter(match[3] for match in matches)
-    return {match[3] + f"@{match[1]}{match[2][:5]}" * (count[match[3]] > 1): match[0] for match in matches}
+    """Return {name: commit}. The name is NAME@BASE if experiments from two commits share it."""
+    refs = experiment_refs()
+    count = Counter(ref.name for ref in refs)
+    return {ref.name + f"@{ref.base[:7]}" * (count[ref.name] > 1): ref.commit for ref in refs}
 
 
 def _matches(name: str, patterns: Iterable[str]) -> bool:
@@ -87,8 +82,8 @@ def _matches(name: str, patterns: Iterable[str]) -> bool:
 
 
 def _run(name: str, params: dict[str, Any], files: Mapping[str, bytes | None]) -> Run:
-    """ValueError or another of BROKEN where the files are incomplete, or not of one run."""
-    stages = _parsed(files, "dvc.lock", lock.stages)
+    """Return the run, or raise one of BROKEN if the files are incomplete or not of one run."""
+    stages = _parsed(files, "dvc.lock", lock_stages)
     if not (train := stages.get("train")):
         raise ValueError("dvc.lock: the stage train has never run")
     if stale := differing(train.params, params):
@@ -130,8 +125,8 @@ def _parsed(files: Mapping[str, bytes | None], path: str, parse: Callable[[bytes
         raise ValueError(f"{path} cannot be read: {error}") from None
 
 
-def _metrics(files: Mapping[str, bytes | None], path: str, stage: lock.Stage) -> Any:
-    """A metrics file, which must be the one that the stage wrote."""
+def _metrics(files: Mapping[str, bytes | None], path: str, stage: Stage) -> Any:
+    """Return a metrics file. Raise ValueError if it is not the one that the stage wrote."""
     data = _parsed(files, path, bytes)
     if hashlib.md5(data).hexdigest() != stage.outs[path]:
         raise ValueError(f"{path} is not the file that dvc.lock records")

@@ -1,4 +1,4 @@
-"""Settings, each with the runs that differ in the seed alone, and their differences with standard errors."""
+"""Group runs that differ in the seed alone into settings, and compute their differences with standard errors."""
 
 from collections.abc import Mapping, Sequence
 from math import sqrt
@@ -27,7 +27,7 @@ class Setting(NamedTuple):
     is_base: bool
 
     def values(self, number: str) -> dict[int, float]:
-        """By seed; none where a run has no such number, or where the time is that of different machines."""
+        """Return a number by seed, or nothing if a run lacks it or if times are of different machines."""
         mixed = number == "seconds_per_epoch" and len({run.speed for run in self.runs}) > 1
         if mixed or not all(number in run.numbers for run in self.runs):
             return {}
@@ -35,12 +35,12 @@ class Setting(NamedTuple):
 
 
 def varied(params: dict[str, Any]) -> dict[str, Any]:
-    """What makes the setting."""
+    """Return the parameters that make the setting."""
     return {name: value for name, value in params.items() if name not in NOT_SETTING}
 
 
 def settings(runs: Sequence[Run], base: dict[str, Any]) -> list[Setting]:
-    """One for each set of parameters, named by its recipe or by what differs from the base."""
+    """Return one for each set of parameters, named by its recipe or by what differs from the base."""
     groups = dict[frozenset[Any], list[Run]]()
     for run in sorted(runs, key=lambda run: int(run.params["seed"])):
         groups.setdefault(frozenset(varied(run.params).items()), []).append(run)
@@ -59,7 +59,7 @@ def settings(runs: Sequence[Run], base: dict[str, Any]) -> list[Setting]:
 
 
 def difference(one: Mapping[int, float], base: Mapping[int, float]) -> Difference | None:
-    """How much higher `one` is, both by seed: paired where possible, as each seed has a validation split of its own."""
+    """Return how much higher `one` is, both by seed, paired if they share seeds, which have splits of their own."""
     pairs = [value - base[seed] for seed, value in one.items() if seed in base]
     if not one or not base:
         return None

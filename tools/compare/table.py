@@ -1,4 +1,4 @@
-"""The table that make compare prints."""
+"""Lay out the table that make compare prints."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -16,7 +16,7 @@ NUMBERS = {  # of the table: heading, factor, decimal places
 
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
-    """The same as Markdown, without columns that are empty."""
+    """Return the rows as Markdown, without columns that are empty."""
     columns = {"setting": [label(cells) for cells in rows], "seeds": [cells["seeds"] for cells in rows]}
     for number, (heading, factor, places) in NUMBERS.items():
         columns[heading] = [_plus_minus(cells, number, "std", factor, places) for cells in rows]

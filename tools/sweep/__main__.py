@@ -1,4 +1,4 @@
-"""make sweep GRID='lr=0.05,0.1 seed=0,1,2': many experiments, each on a core or a GPU of its own, on Ray.
+"""make sweep GRID='lr=0.05,0.1 seed=0,1,2': run many experiments on Ray, each on a core or a GPU of its own.
 
 Every combination of the values runs once, on top of the parameters of the workspace or of --recipe. A sweep that was
 stopped, or has failed in part, is started again by the same command: only what is missing runs. Without --address it
@@ -46,12 +46,12 @@ def main() -> None:
         return
     if missing:
         try:
-            from tools.sweep.hub import run
+            from tools.sweep.hub import run_experiments
         except ModuleNotFoundError as error:
             if error.name != "ray":
                 raise
             raise UserError("Ray is not installed; install it: make setup-cluster") from None
-        if failed := run(missing, commit, url, arguments.address):
+        if failed := run_experiments(missing, commit, url, arguments.address):
             raise UserError(f"{failed} of {len(missing)} experiments failed, see above; the same command tries again")
     print("sweep: all are there; next: make compare, or dvc exp show")
 

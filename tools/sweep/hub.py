@@ -1,4 +1,4 @@
-"""The machine that a sweep is started on: it hands the experiments to Ray and reports how far they are."""
+"""Hand the experiments to Ray, on the machine that the sweep is started on, and report how far they are."""
 
 import json
 import math
@@ -33,7 +33,7 @@ for module in (node, environment):  # the other machines have none of this repos
     ray.cloudpickle.register_pickle_by_value(module)
 
 
-def run(experiments: Sequence[Experiment], commit: str, url: str, address: str | None) -> int:
+def run_experiments(experiments: Sequence[Experiment], commit: str, url: str, address: str | None) -> int:
     """Run the experiments, here or on the cluster at `address`; return how many have failed."""
     task = {
         "url": url,
@@ -51,7 +51,7 @@ def run(experiments: Sequence[Experiment], commit: str, url: str, address: str |
         "cache": subprocess.check_output([DVC, "cache", "dir"], encoding="utf-8").strip(),
         "checkpoints": str(Path("checkpoints").absolute()),
     }
-    prepare(experiments, here)
+    prepare_data(experiments, here)
     connect(address)
     try:
         return watch(experiments, task if address else here)
@@ -60,7 +60,7 @@ def run(experiments: Sequence[Experiment], commit: str, url: str, address: str |
 
 
 def source(commit: str) -> Path:
-    """A clone of the commit, from which this machine runs its experiments, whatever is edited in the workspace."""
+    """Clone the commit, so that this machine runs it whatever is edited in the workspace, and return the folder."""
     folder = (FOLDER / commit[:12]).absolute()
     if not (folder / "dvc.yaml").exists():
         shutil.rmtree(folder, ignore_errors=True)  # interrupted before its checkout
@@ -70,14 +70,14 @@ def source(commit: str) -> Path:
     return folder
 
 
-def prepare(experiments: Sequence[Experiment], task: dict[str, Any]) -> None:
-    """Download the data once, here; other machines take it from the DVC remote."""
+def prepare_data(experiments: Sequence[Experiment], task: dict[str, Any]) -> None:
+    """Download the data once, here, as other machines take it from the DVC remote."""
     keep_data_mirror()
     for dataset, first in {each.params["dataset"]: each for each in reversed(experiments)}.items():
         data = task | {"name": f"data-{dataset}", "changes": first.changes, "data_only": True}
         print(f"sweep: preparing the data of {dataset}", flush=True)
         command = [sys.executable, "-m", "tools.sweep.task", json.dumps(data)]
-        if session.run(command, lambda: False, cwd=Path(task["source"])):
+        if session.run_session(command, lambda: False, cwd=Path(task["source"])):
             raise UserError(f"the data of {dataset} could not be prepared, see above")
 
 
@@ -100,7 +100,7 @@ def connect(address: str | None) -> None:
 
 
 def watch(experiments: Sequence[Experiment], task: dict[str, Any]) -> int:
-    submit = ray.remote(max_retries=TRIES)(node.run)
+    submit = ray.remote(max_retries=TRIES)(node.run_on_node)
     waiting, most = {}, max(node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"])
     gpus = bool(ray.cluster_resources().get("GPU"))
     for each in experiments:
@@ -140,7 +140,7 @@ def watch(experiments: Sequence[Experiment], task: dict[str, Any]) -> int:
 
 
 def bring(names: Sequence[str]) -> None:
-    """Pull what has arrived in `origin`; where that fails, the next start does it, and the others keep running."""
+    """Pull what has arrived in `origin`. If that fails, warn: the next start pulls it."""
     try:
         pull(names)
     except UserError as error:
@@ -148,7 +148,7 @@ def bring(names: Sequence[str]) -> None:
 
 
 def slots(cpus: int) -> int:
-    """How many experiments of so many cores, or of one GPU, run at once; less where a machine is lost."""
+    """Return how many experiments of so many cores, or of one GPU, the machines that are left run at once."""
     found = ray.cluster_resources()
     return int(found.get("GPU") or found.get("CPU", 0) // cpus)
 
@@ -162,7 +162,7 @@ def result(ref: Any) -> dict[str, Any]:
 
 
 def line(name: str, found: dict[str, Any]) -> str:
-    """What came of one experiment, for a person to read."""
+    """Return what came of one experiment, for a person to read."""
     if "error" in found:
         log = [f"all of it: {found['log']}"] if found.get("log") else []
         return "\n    | ".join([f"{name}: failed on {found['host']}", *found["error"], *log])

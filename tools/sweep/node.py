@@ -1,4 +1,4 @@
-"""What Ray runs on each machine: set the repository up there, once, and start tools/sweep/task.py in it.
+"""Set the repository up on a machine of Ray, once, and start tools/sweep/task.py in it.
 
 Ray sends this module as it is, so it imports nothing of this repository: a machine needs git, bash and Python alone.
 """
@@ -19,19 +19,19 @@ from cifar10.core.environment import foreign  # sent by value as well
 
 
 class FailedError(Exception):
-    """A command did not succeed; its last lines, and where all of them are."""
+    """Say that a command failed, with its last lines, and where all of them are."""
 
     def __init__(self, log: Path) -> None:
         text = log.read_text(encoding="utf-8", errors="replace")
         self.lines, self.log = [line.rstrip() for line in text.splitlines() if line.strip()][-5:], log
 
 
-def run(task: dict[str, Any]) -> dict[str, Any]:
-    """The result of one experiment, or {"error": its last lines}; whatever ends this process, it ends as well."""
+def run_on_node(task: dict[str, Any]) -> dict[str, Any]:
+    """Return the result of one experiment, which ends with this process, or {"error": its last lines}."""
     host = socket.gethostname()
     try:
         if "folder" not in task:
-            prepare(task)
+            set_up_node(task)
         log = Path(task["folder"], "logs", f"{task['name']}.log")
         output = watched(task, [task["python"], "-m", "tools.sweep.task", json.dumps(task)], Path(task["source"]), log)
         return {"host": host, **json.loads(output.splitlines()[-1])}
@@ -41,8 +41,8 @@ def run(task: dict[str, Any]) -> dict[str, Any]:
         return {"host": host, "error": [str(error)], "log": ""}
 
 
-def prepare(task: dict[str, Any]) -> None:
-    """A clone of the commit, with an environment, in this machine's cache; the first task makes it, others wait."""
+def set_up_node(task: dict[str, Any]) -> None:
+    """Clone the commit into this machine's cache, with an environment. The first task does it while others wait."""
     from filelock import FileLock  # Ray has installed it
 
     caches = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
@@ -62,7 +62,7 @@ def prepare(task: dict[str, Any]) -> None:
 
 
 def watched(task: dict[str, Any], command: list[str], folder: Path, log: Path) -> str:
-    """What the command prints; its errors are in the log. It runs under tools/session.py: it cannot outlive us."""
+    """Return what the command prints, and log its errors. tools/session.py runs it, so that it cannot outlive us."""
     rays = ("RAY_", "OMP_", "VIRTUAL_ENV", *foreign())  # set by Ray, of the environment that Ray is in, or the user's
     environment = {name: value for name, value in os.environ.items() if not name.startswith(rays)}
     environment["LOCKS"] = "requirements.lock requirements-dev.lock requirements-cluster.lock"  # for setup.sh

@@ -1,4 +1,4 @@
-"""The experiments of a sweep: every combination of the values asked for, each with a name that follows from them."""
+"""Plan the experiments of a sweep: every combination of the values, each with a name that follows from them."""
 
 import csv
 import hashlib
@@ -16,26 +16,24 @@ from cifar10.core.errors import UserError
 from cifar10.core.params import SPEED
 from cifar10.core.params_file import parse_params
 from tools.params_editor import edited, flat
+from tools.records import load_params
 from tools.repository import committed
-from tools.results import load_yaml
 
 Values = dict[str, str]  # {"lr": "0.1", "muon.lr_ratio": "0.05"}
 
 
 class Experiment(NamedTuple):
     name: str
-    changes: dict[str, Any]
-    """what differs from the committed params.yaml: {"lr": 0.1, "muon.lr_ratio": 0.05}"""
+    changes: dict[str, Any]  # from the committed params.yaml: {"lr": 0.1, "muon.lr_ratio": 0.05}
     params: dict[str, Any]
 
 
 def plan(commit: str, base: str, recipe: Mapping[str, str], settings: Sequence[Values]) -> list[Experiment]:
-    """One experiment for each of `settings`, on top of `recipe`, on top of `base`, the text of params.yaml.
+    """Return an experiment for each of `settings`, on top of `recipe`, on top of `base`, the text of params.yaml.
 
-    Raises:
-        UserError: for each value that params.yaml does not allow, before anything runs.
+    Raise UserError, with a line for each, if params.yaml does not allow some of the values.
     """
-    before = flat(load_yaml(committed(commit, "params.yaml")))
+    before = load_params(committed(commit, "params.yaml"))
     parse_params(base)
     experiments, faults = list[Experiment](), list[str]()
     varied = [key for key in settings[0] if len({values[key] for values in settings}) > 1]
@@ -44,9 +42,8 @@ def plan(commit: str, base: str, recipe: Mapping[str, str], settings: Sequence[V
     for values in settings:
         label = "_".join(f"{short[key]}-{values[key]}" for key in varied)[:100]
         try:
-            params = parse_params(
-                edited(base, {**recipe, **values}), f"{label}: params.yaml".removeprefix(": ")
-            ).model_dump()
+            source = f"{label}: params.yaml".removeprefix(": ")
+            params = parse_params(edited(base, {**recipe, **values}), source).model_dump()
         except KeyError as error:
             raise UserError(f"'{error.args[0]}' is no parameter; params.yaml lists them") from None
         except (YAMLError, TypeError) as error:
@@ -70,7 +67,7 @@ def plan(commit: str, base: str, recipe: Mapping[str, str], settings: Sequence[V
 
 
 def placed(experiment: Experiment, gpus: bool) -> tuple[dict[str, Any], dict[str, int]]:
-    """Its changes, and what it occupies: a GPU, or as many cores as it has threads: one, unless it names a number."""
+    """Return its changes, and what it occupies: a GPU, or as many cores as it names threads, one if it names none."""
     params, changes = experiment.params, dict(experiment.changes)
     if gpus and params["device"] != "cpu":
         return changes, {"num_gpus": 1}
@@ -82,7 +79,7 @@ def placed(experiment: Experiment, gpus: bool) -> tuple[dict[str, Any], dict[str
 
 
 def grid(words: Iterable[str]) -> list[Values]:
-    """["lr=0.1,0.2", "seed=0,1"] -> the four combinations."""
+    """Return every combination, four for ["lr=0.1,0.2", "seed=0,1"]."""
     axes: dict[str, list[str]] = {}
     for word in words:
         key, equals, values = word.partition("=")
@@ -95,7 +92,7 @@ def grid(words: Iterable[str]) -> list[Values]:
 
 
 def rows(path: Path) -> list[Values]:
-    """One setting for each row of a CSV file whose header names parameters."""
+    """Return a setting for each row of a CSV file whose header names parameters."""
     try:
         reader = csv.DictReader(io.StringIO(path.read_text(encoding="utf-8-sig")), strict=True, skipinitialspace=True)
         found, names = list(reader), list(reader.fieldnames or [])

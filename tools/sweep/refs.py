@@ -1,4 +1,4 @@
-"""What git and DVC know of a sweep: the commit that it starts from, and the experiments that have arrived."""
+"""Ask git and DVC for the commit that a sweep starts from, and for the experiments that have arrived."""
 
 import configparser
 import subprocess
@@ -6,13 +6,14 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from cifar10.core.errors import UserError
+from tools.records import experiment_refs
 from tools.repository import DVC, committed, git
 
 RESULTS = ("params.yaml", "dvc.lock", "metrics/", "plots/", "release/")  # may differ from the commit
 
 
 def clean_commit(table: Path | None = None) -> str:
-    """The commit that every experiment starts from; UserError where the code in the workspace is not that of it.
+    """Return the commit that every experiment starts from. Raise UserError if the workspace has other code.
 
     `table`, the file that names the settings, need not be committed.
     """
@@ -20,14 +21,13 @@ def clean_commit(table: Path | None = None) -> str:
     differ = [entry[3:] for entry in status if entry and not entry[3:].startswith(RESULTS)]
     changed = [path for path in differ if table is None or Path(path).resolve() != table.resolve()]
     if changed:
-        raise UserError(
-            f"experiments run the committed code, but {', '.join(changed[:5])} is new or changed; git commit first"
-        )
+        names = ", ".join(changed[:5])
+        raise UserError(f"experiments run the committed code, but {names} is new or changed; git commit first")
     return git("rev-parse", "HEAD")
 
 
 def published(commit: str) -> str:
-    """The URL from which other machines clone the commit; UserError where they could not, or had no DVC remote."""
+    """Return the URL from which other machines clone the commit. Raise UserError if it or a DVC remote is missing."""
     if not git("branch", "--remotes", "--contains", commit, "--list", "origin/*"):
         raise UserError(f"--address: other machines clone origin, which has no commit {commit[:7]}; git push first")
     config = configparser.ConfigParser()
@@ -41,11 +41,10 @@ def published(commit: str) -> str:
 
 
 def arrived(commit: str, names: Collection[str], fetch: bool) -> set[str]:
-    """Those of the experiments that this repository has; `fetch`: what only `origin` has is pulled first."""
-    refs = f"refs/exps/{commit[:2]}/{commit[2:]}/"
-    found = git("for-each-ref", "--format=%(refname:lstrip=4)", refs).split()
+    """Return those of the experiments that this repository has. `fetch` first pulls those that only `origin` has."""
+    found = [ref.name for ref in experiment_refs() if ref.base == commit]
     if fetch:
-        there = (line.rpartition("/")[2] for line in git("ls-remote", "origin", f"{refs}*").splitlines())
+        there = [ref.name for ref in experiment_refs("origin") if ref.base == commit]
         missing = [name for name in there if digest(name) in map(digest, names) and name not in found]
         pull(missing)
         found += missing
@@ -53,7 +52,7 @@ def arrived(commit: str, names: Collection[str], fetch: bool) -> set[str]:
 
 
 def digest(name: str) -> str:
-    """The part of a name that stands for all parameters; what comes before depends on the sweep that was asked for."""
+    """Return the part of a name that stands for all parameters. What comes before depends on the sweep."""
     return name.rpartition("_")[2]
 
 

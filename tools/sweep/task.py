@@ -1,4 +1,4 @@
-"""One experiment of a sweep, in a clone of its own: run it, push its files, then its ref.
+"""Run an experiment of a sweep in a clone of its own, push its files, then its ref.
 
 Run by tools/sweep/node.py as `python -m tools.sweep.task TASK`, where TASK is JSON. The last line that it prints is
 JSON: what the hub shows. A clone for each experiment, and not `dvc exp run --temp` in one clone for all, as DVC locks
@@ -18,7 +18,8 @@ from typing import Any
 from filelock import FileLock
 
 from cifar10.core.errors import UserError
-from tools.repository import DVC, git
+from tools.records import experiment_refs
+from tools.repository import DVC
 from tools.start import run_tool
 from tools.sweep.refs import digest
 
@@ -31,8 +32,8 @@ def main() -> None:
         shutil.rmtree(clone, ignore_errors=True)  # its training is resumed from the checkpoints
         try:
             if task["data_only"]:
-                prepare(clone, task)
-            elif git("ls-remote", task["url"], f"refs/exps/*/*/*_{digest(task['name'])}"):
+                fetch_data(clone, task)
+            elif digest(task["name"]) in (digest(ref.name) for ref in experiment_refs(task["url"])):
                 print(json.dumps({"note": "was there already"}))  # a machine was lost after it had pushed
             else:
                 print(json.dumps(experiment(clone, task)))
@@ -42,21 +43,21 @@ def main() -> None:
         shutil.rmtree(clone, ignore_errors=True)
 
 
-def prepare(clone: Path, task: dict[str, Any]) -> None:
+def fetch_data(clone: Path, task: dict[str, Any]) -> None:
     """Bring the data into the cache and, for the other machines, into the DVC remote."""
-    make(clone, task)
+    clone_commit(clone, task)
     dvc_exp_run(clone, task, "--quiet", "compute_stats")  # the stage still shows how far its download is
     if task["remote"]:
-        run(clone, DVC, "push", "--quiet", "--run-cache", "--with-deps", "compute_stats")
+        run_command(clone, DVC, "push", "--quiet", "--run-cache", "--with-deps", "compute_stats")
 
 
 def experiment(clone: Path, task: dict[str, Any]) -> dict[str, Any]:
     started = time.monotonic()
-    make(clone, task)
+    clone_commit(clone, task)
     dvc_exp_run(clone, task)
     if task["remote"]:
-        run(clone, DVC, "push")
-    run(clone, DVC, "exp", "push", "--no-cache", "origin", task["name"])  # last: where the ref is, everything is
+        run_command(clone, DVC, "push")
+    run_command(clone, DVC, "exp", "push", "--no-cache", "origin", task["name"])  # last: a ref has all its files
     found: dict[str, Any] = {"seconds": round(time.monotonic() - started)}
     for file, key in (("test", "accuracy"), ("train", "validation_accuracy")):
         with suppress(OSError, ValueError, KeyError):
@@ -64,13 +65,13 @@ def experiment(clone: Path, task: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def make(clone: Path, task: dict[str, Any]) -> None:
-    """A clone of this repository at the commit of the sweep; its cache and checkpoints are shared by all tasks here."""
-    run(Path(), "git", "clone", "--quiet", "--shared", "--no-checkout", str(Path().absolute()), str(clone))
-    run(clone, "git", "checkout", "--quiet", "--detach", task["commit"])
-    run(clone, "git", "remote", "set-url", "origin", task["url"])
+def clone_commit(clone: Path, task: dict[str, Any]) -> None:
+    """Clone this repository at the commit of the sweep, with the cache and checkpoints that all tasks here share."""
+    run_command(Path(), "git", "clone", "--quiet", "--shared", "--no-checkout", str(Path().absolute()), str(clone))
+    run_command(clone, "git", "checkout", "--quiet", "--detach", task["commit"])
+    run_command(clone, "git", "remote", "set-url", "origin", task["url"])
     for key, value in zip(("user.name", "user.email"), task["user"], strict=True):
-        run(clone, "git", "config", key, value)
+        run_command(clone, "git", "config", key, value)
     checkpoints = Path(task["checkpoints"])
     checkpoints.mkdir(exist_ok=True)
     (clone / "checkpoints").symlink_to(checkpoints)
@@ -85,11 +86,11 @@ def make(clone: Path, task: dict[str, Any]) -> None:
 def dvc_exp_run(clone: Path, task: dict[str, Any], *more: str) -> None:
     pull = ["--pull"] if task["remote"] else []
     set_params = [f"--set-param={key}={json.dumps(value)}" for key, value in task["changes"].items()]
-    run(clone, DVC, "exp", "run", *pull, "--name", task["name"], *set_params, *more)
+    run_command(clone, DVC, "exp", "run", *pull, "--name", task["name"], *set_params, *more)
 
 
-def run(folder: Path, *command: str) -> None:
-    """Its output goes where errors go: standard output is for the result alone."""
+def run_command(folder: Path, *command: str) -> None:
+    """Run a command, whose output goes to standard error, as standard output is for the result alone."""
     if code := subprocess.run(command, cwd=folder, stdout=sys.stderr).returncode:
         raise UserError(f"{Path(command[0]).name} {' '.join(command[1:3])} failed, exit code {code}")
 

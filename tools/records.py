@@ -1,0 +1,85 @@
+"""Read what a run leaves: params.yaml, dvc.lock and the git refs of experiments."""
+
+import csv
+import re
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import yaml
+from yaml import YAMLError
+
+from tools.params_editor import flat
+from tools.repository import git
+
+# What reading a file that is missing, broken or incomplete raises; a PNG's wrong checksum is a SyntaxError.
+BROKEN = OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, SyntaxError, csv.Error, YAMLError
+
+
+class Yaml12(yaml.CSafeLoader):
+    """Read 1e-05 as a number and `off` as text, as YAML 1.2 and DVC do. ruamel.yaml is ten times slower."""
+
+
+Yaml12.yaml_implicit_resolvers = {}  # not those of YAML 1.1
+for tag, pattern in {
+    "null": "~|null|Null|NULL|",
+    "bool": "true|True|TRUE|false|False|FALSE",
+    "int": r"[-+]?(0|[1-9][\d_]*)|0x[\da-fA-F]+",
+    "float": r"[-+]?(\.\d+|\d+(\.\d*)?)([eE][-+]?\d+)?|[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)",
+    "merge": "<<",
+}.items():
+    Yaml12.add_implicit_resolver(f"tag:yaml.org,2002:{tag}", re.compile(f"({pattern})$"), None)
+
+
+class Stage(NamedTuple):
+    params: dict[str, Any]  # {dotted name: value}
+    deps: dict[str, str]  # {path: md5}
+    outs: dict[str, str]  # {path: md5}
+    sizes: dict[str, int]  # {path of an output: bytes}
+
+
+class ExperimentRef(NamedTuple):
+    name: str
+    base: str  # the commit that it started from
+    commit: str
+
+
+def load_params(data: bytes) -> dict[str, Any]:
+    """Return {"muon.lr_ratio": 0.1} from a params.yaml or a recipe. Raise one of BROKEN if `data` is neither."""
+    return flat(yaml.load(data, Yaml12))
+
+
+def lock_stages(data: bytes) -> dict[str, Stage]:
+    """Return the stages that have run, by name. Raise one of BROKEN if `data` is not that of a dvc.lock."""
+    return {name: _stage(stage) for name, stage in yaml.load(data, Yaml12)["stages"].items()}
+
+
+def _stage(stage: Mapping[str, Any]) -> Stage:
+    def each(entries: str, key: str) -> dict[str, Any]:
+        return {entry["path"]: entry[key] for entry in stage.get(entries, [])}
+
+    params = flat(stage.get("params", {}).get("params.yaml", {}))
+    return Stage(params, each("deps", "md5"), each("outs", "md5"), each("outs", "size"))
+
+
+def together(lock: bytes) -> Stage:
+    """Return what all stages used, read and wrote, as if they were one."""
+    whole = Stage({}, {}, {}, {})
+    for stage in lock_stages(lock).values():
+        whole.params.update(stage.params)
+        whole.deps.update(stage.deps)
+        whole.outs.update(stage.outs)
+        whole.sizes.update(stage.sizes)
+    return whole
+
+
+def differing(used: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Return ["lr was 0.2, is 0.1"]: the recorded parameters that are not those of `now`."""
+    return [f"{name} was {old}, is {now.get(name)}" for name, old in used.items() if now.get(name) != old]
+
+
+def experiment_refs(remote: str | None = None) -> list[ExperimentRef]:
+    """Return the DVC experiments of this repository, or of the one at the name or URL `remote`."""
+    here = ("for-each-ref", "--format=%(objectname)\t%(refname)", "refs/exps")
+    lines = git(*(("ls-remote", remote, "refs/exps/*") if remote else here)).splitlines()
+    found = (re.fullmatch(r"(\w+)\trefs/exps/(\w{2})/(\w{38})/(.+)", line) for line in lines)
+    return [ExperimentRef(ref[4], ref[2] + ref[3], ref[1]) for ref in found if ref]
