@@ -108,5 +108,5 @@ def test_a_graph_changes_no_bit(params: Params, monkeypatch: pytest.MonkeyPatch,
     eager = training()
     train(eager)
     for other in (resumed, eager):
-        for name, value in whole.result.state_dict().items():
-            assert torch.equal(other.result.state_dict()[name], value), name
+        for name, value in whole.learner.network.state_dict().items():
+            assert torch.equal(other.learner.network.state_dict()[name], value), name

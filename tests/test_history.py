@@ -1,8 +1,7 @@
 import pytest
 import torch
 
-from cifar10.training.history import History
-from cifar10.training.running_means import RunningMeans
+from cifar10.training.history import History, RunningMeans
 
 TRAIN, VALIDATION = [0.9, 0.5, 0.7, 0.6], [0.8, 0.3, 0.2, 0.4]  # smallest and largest in the middle
 

@@ -1,9 +1,12 @@
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.optim import Optimizer
 
 from cifar10.core.data import Statistics
+from cifar10.core.params import Params
 from cifar10.machine.runtime import Runtime
 from cifar10.network.model import Net
 from cifar10.training.learner import Learner, moved_uphill
@@ -18,13 +21,16 @@ def batch(images: int) -> tuple[Tensor, Tensor]:
     return pictures, torch.randint(0, 10, (images,), generator=generator)
 
 
-def learner(sam_rho: float) -> Learner:
+def learner(params: Params, sam_rho: float) -> Learner:
     torch.manual_seed(0)
     model = Net("lattice", 0.0, classes=10).train()
     first, *others = model.parameters()
-    optimizers = [torch.optim.SGD([first], LR), torch.optim.SGD(others, LR)]
-    statistics = Statistics([MEAN] * 3, [STD] * 3)
-    return Learner(model, optimizers, statistics, Runtime(torch.device("cpu"), "fp32", 1), sam_rho)
+    optimizers: list[Optimizer] = [torch.optim.SGD([first], LR), torch.optim.SGD(others, LR)]
+    statistics, runtime = Statistics([MEAN] * 3, [STD] * 3), Runtime(torch.device("cpu"), "fp32", 1)
+    params = params.model_copy(update={"sam_rho": sam_rho, "ema": 0.0, "schedule": "step"})
+    found = Learner(model, np.empty((0, 32, 32, 3), np.uint8), statistics, params, runtime, steps_per_epoch=9)
+    found.optimizers = optimizers
+    return found
 
 
 def weights(model: Net) -> Weights:
@@ -41,8 +47,8 @@ def gradients(at: Weights, images: Tensor, labels: Tensor) -> Weights:
 
 
 @pytest.mark.parametrize("images", [16, 9, 3])
-def test_a_step_of_sam_by_hand(images: int) -> None:
-    learn, (pictures, labels) = learner(RHO), batch(images)
+def test_a_step_of_sam_by_hand(params: Params, images: int) -> None:
+    learn, (pictures, labels) = learner(params, RHO), batch(images)
     before = weights(learn.model)
     quarter = {16: 4, 9: 3, 3: 1}[images]  # rounded up, so never none
     uphill = gradients(before, pictures[:quarter], labels[:quarter])
@@ -51,7 +57,7 @@ def test_a_step_of_sam_by_hand(images: int) -> None:
         for name, weight in before.items()
     }
     found = gradients(moved, pictures, labels)
-    learn(pictures, labels, step=2)
+    learn.step(pictures, labels, number=2)
     for name, weight in learn.model.named_parameters():
         torch.testing.assert_close(weight.detach(), before[name] - LR * found[name], rtol=1e-4, atol=1e-6)
     plain = gradients(before, pictures, labels)
@@ -59,11 +65,11 @@ def test_a_step_of_sam_by_hand(images: int) -> None:
 
 
 @pytest.mark.parametrize(("sam_rho", "step"), [(0.0, 2), (RHO, 1)])
-def test_the_other_steps_are_plain(sam_rho: float, step: int) -> None:
-    learn, (pictures, labels) = learner(sam_rho), batch(16)
+def test_the_other_steps_are_plain(params: Params, sam_rho: float, step: int) -> None:
+    learn, (pictures, labels) = learner(params, sam_rho), batch(16)
     before, passes = weights(learn.model), list[int]()
     learn.model.register_forward_pre_hook(lambda _, inputs: passes.append(len(inputs[0])))
-    loss, logits = learn(pictures, labels, step)
+    loss, logits = learn.step(pictures, labels, step)
     assert passes == [16]
     found = gradients(before, pictures, labels)
     for name, weight in learn.model.named_parameters():

@@ -14,6 +14,7 @@ from unittest.mock import Mock
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
 from cifar10.core.data import Split, Statistics
@@ -52,7 +53,7 @@ def started(params: Params, split: Split, init_seed: int = 0, **changes: Any) ->
 def trained(params: Params, split: Split, **changes: Any) -> tuple[dict[str, torch.Tensor], History]:
     training = started(params, split, **changes)
     train(training)
-    return training.result.state_dict(), training.history
+    return training.learner.network.state_dict(), training.history
 
 
 def test_dropout_draws_again_at_every_step(params: Params, split: Split, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,14 +66,14 @@ def test_dropout_draws_again_at_every_step(params: Params, split: Split, monkeyp
 
 def stopped_in(number: int, signal: int, training: Training, checkpoints: Checkpoints) -> None:
     """Train; the signal comes in the step of this number, counted from the first of the training."""
-    stop, learn = Stop(), training.learn
+    stop, learn = Stop(), training.learner.step
 
     def learn_and_note(images: torch.Tensor, labels: torch.Tensor, step: int) -> tuple[torch.Tensor, torch.Tensor]:
         if step + 1 == number:
             stop.note(signal)
         return learn(images, labels, step)
 
-    training.learn = learn_and_note  # type: ignore[assignment]
+    training.learner.step = learn_and_note  # type: ignore[assignment]
     train(training, checkpoints, stop)
 
 
@@ -104,15 +105,15 @@ def test_what_is_reported_and_what_the_schedule_watches(
     """Training: the mean over the images of unequal batches. Validation: of the averaged network, on its own split."""
     training = started(params, split, batch_size=36, ema=0.9, schedule="plateau")
     batches, watched = list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]](), list[float]()
-    learn = training.learn
+    learn = training.learner.step
 
     def noted(images: torch.Tensor, labels: torch.Tensor, step: int) -> tuple[torch.Tensor, torch.Tensor]:
         loss, logits = learn(images, labels, step)
         batches.append((loss, logits.argmax(1), labels))
         return loss, logits
 
-    monkeypatch.setattr(training, "learn", noted)
-    monkeypatch.setattr(training.schedule, "after_epoch", watched.append)
+    monkeypatch.setattr(training.learner, "step", noted)
+    monkeypatch.setattr(training.learner.schedule, "after_epoch", watched.append)
     train(training)
     assert [len(labels) for *_, labels in batches] == [36, 36, 24] * 2
     for row, found in zip(training.history.epochs, (batches[:3], batches[3:]), strict=True):
@@ -122,7 +123,7 @@ def test_what_is_reported_and_what_the_schedule_watches(
     images = torch.from_numpy(training.validation.images).permute(0, 3, 1, 2) / 255
     labels = torch.from_numpy(training.validation.labels).long()
     with torch.no_grad():
-        logits = training.result.eval()((images - 0.5) / 0.25)
+        logits = training.learner.network.eval()((images - 0.5) / 0.25)
     last = training.history.last()
     assert last["validation_loss"] == pytest.approx(float(torch.nn.functional.cross_entropy(logits, labels)), rel=1e-4)
     assert last["validation_accuracy"] == pytest.approx(float((logits.argmax(1) == labels).float().mean()))
@@ -143,7 +144,7 @@ def test_infinite_loss_stops_at_its_step(params: Params, split: Split, tmp_path:
 def test_weights_that_the_last_step_made_infinite_are_noticed(params: Params, split: Split) -> None:
     training = started(params, split, optimizer="sgd", batch_size=96, schedule="step", epochs=1)
     training.validation = Split(split.images[:0], split.labels[:0])
-    for optimizer in training.optimizers:
+    for optimizer in training.learner.optimizers:
         for group in optimizer.param_groups:
             group["lr"] = 1e39  # infinite in fp32
     with pytest.raises(UserError, match=r"no longer finite in epoch 1, step 1,"):
@@ -153,56 +154,69 @@ def test_weights_that_the_last_step_made_infinite_are_noticed(params: Params, sp
 
 def test_averaged_weights_by_hand(params: Params, split: Split, monkeypatch: pytest.MonkeyPatch) -> None:
     training = started(params, split, ema=0.2, dropout=0.0)
-    assert training.average
-    update, expected = training.average.update, dict[str, torch.Tensor]()
+    average, expected = training.learner.average, dict[str, torch.Tensor]()
+    assert average
+    update = average.update
     numbers = count(1)
 
     def noted(steps: int) -> None:
         update(steps)
         assert steps == next(numbers)
         decay = min(0.2, (steps - 1) / (steps + 8))
-        for name, weight in training.model.named_parameters():
+        for name, weight in training.learner.model.named_parameters():
             expected[name] = decay * expected.get(name, weight.detach()) + (1 - decay) * weight.detach()
 
-    monkeypatch.setattr(training.average, "update", noted)
+    monkeypatch.setattr(average, "update", noted)
     train(training)
-    for name, weight in training.result.named_parameters():
+    for name, weight in training.learner.network.named_parameters():
         torch.testing.assert_close(weight, expected[name])
-        assert not torch.equal(weight, training.model.get_parameter(name))
-    assert not np.array_equal(training.recalibration, split.images)  # drawn: arrays may be sorted by class
+        assert not torch.equal(weight, training.learner.model.get_parameter(name))
+    assert not np.array_equal(average.images, split.images)  # drawn: arrays may be sorted by class
     # BatchNorm's statistics are those that these weights bring about on plain images.
     images = torch.from_numpy(split.images).permute(0, 3, 1, 2).float() / 255
-    weight = training.result.get_parameter("features.conv1.conv.weight")
+    weight = training.learner.network.get_parameter("features.conv1.conv.weight")
     activations = torch.conv2d((images - 0.5) / 0.25, weight, padding=1)
-    found = training.result.get_submodule("features.conv1.bn")
+    found = training.learner.network.get_submodule("features.conv1.bn")
     assert isinstance(found, torch.nn.BatchNorm2d)
     torch.testing.assert_close(found.running_mean, activations.mean((0, 2, 3)))
     torch.testing.assert_close(found.running_var, activations.var((0, 2, 3)), rtol=1e-4, atol=1e-4)
 
 
-def test_recalibration_weighs_images_equally_and_drops_nothing_out(split: Split) -> None:
-    """A batch of one image counts a ninth of one of nine; dropout is off, as where the network is used."""
-    average = WeightAverage(Net("lattice", dropout=0.5, classes=10), 0.9)
-    images = torch.from_numpy(split.images[:10]).permute(0, 3, 1, 2).float() / 255
-    average.recalibrate([images[:9], images[9:]])
-    first = average.network.get_submodule("features.conv1")
-    torch.testing.assert_close(first.bn.running_mean, first.conv(images).mean((0, 2, 3)))  # type: ignore[operator, union-attr]
-    average.recalibrate([images])
-    assert not average.network.training
-    expected = deepcopy(average.network)
+def test_recalibration_weighs_images_equally_and_drops_nothing_out(params: Params, split: Split) -> None:
+    """A batch of one image counts as one of 125 counts for each of its images; dropout is off, as in use."""
+
+    def recalibrated(images: NDArray[np.uint8]) -> Net:
+        changed = params.model_copy(update={"dropout": 0.5})
+        model = Net("lattice", dropout=0.5, classes=10)
+        average = WeightAverage(model, images, STATISTICS, changed, Runtime(torch.device("cpu"), "fp32", 1))
+        average.recalibrate()
+        assert not average.network.training
+        return average.network
+
+    def normalised(images: NDArray[np.uint8]) -> torch.Tensor:
+        return (torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255 - 0.5) / 0.25
+
+    images = np.concatenate([split.images, split.images[:30]])  # 126: a batch of 125 and one of 1
+    first = recalibrated(images).get_submodule("features.conv1")
+    torch.testing.assert_close(first.bn.running_mean, first.conv(normalised(images)).mean((0, 2, 3)))  # type: ignore[operator, union-attr]
+    network = recalibrated(split.images)
+    expected = deepcopy(network)
     for module in expected.modules():
         module.train(isinstance(module, torch.nn.BatchNorm2d))
-    inputs = expected.features[:2](images)  # normalised by the batch's own statistics
-    second = average.network.get_submodule("features.conv3")
+    inputs = expected.features[:2](normalised(split.images))  # normalised by the batch's own statistics
+    second = network.get_submodule("features.conv3")
     torch.testing.assert_close(second.bn.running_mean, second.conv(inputs).mean((0, 2, 3)))  # type: ignore[operator, union-attr]
 
 
-def test_the_steps_of_sam_alternate_across_epochs(params: Params, split: Split) -> None:
+def test_the_steps_of_sam_alternate_across_epochs(
+    params: Params, split: Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
     training = started(params, split, epochs=3)
     assert len(training.order) % 2 == 1
-    training.learn = Mock(side_effect=training.learn)
+    step = Mock(side_effect=training.learner.step)
+    monkeypatch.setattr(training.learner, "step", step)
     train(training)
-    assert [call.args[2] for call in training.learn.call_args_list] == list(range(3 * len(training.order)))
+    assert [call.args[2] for call in step.call_args_list] == list(range(3 * len(training.order)))
 
 
 def test_a_signal_ends_the_wait_for_a_batch(params: Params, split: Split, tmp_path: Path) -> None:
@@ -233,14 +247,14 @@ def test_a_signal_before_the_first_step_is_no_fault(params: Params, split: Split
 def test_a_worker_that_is_killed_is_named_in_one_line(params: Params, split: Split, tmp_path: Path) -> None:
     """As the system does where memory is short."""
     training = started(params, split, workers=1)
-    learn = training.learn
+    learn = training.learner.step
 
     def kill(images: torch.Tensor, labels: torch.Tensor, step: int) -> tuple[torch.Tensor, torch.Tensor]:
         for worker in active_children():
             worker.kill()
         return learn(images, labels, step)
 
-    training.learn = kill  # type: ignore[assignment]
+    training.learner.step = kill  # type: ignore[assignment]
     with pytest.raises(UserError) as error:
         run(training, Checkpoints(tmp_path, "key"))
     assert re.fullmatch(
@@ -263,14 +277,13 @@ def test_workers_that_the_system_does_not_start_are_named(
 def test_without_averaging_the_result_is_the_network_itself(params: Params, split: Split) -> None:
     training = started(params, split, ema=0.0)
     train(training)
-    assert training.result is training.model
-    assert not hasattr(training, "recalibration")  # no images are copied for nothing
+    assert training.learner.network is training.learner.model
 
 
 def test_a_state_that_is_not_finite_is_not_saved_on_a_signal(params: Params, split: Split, tmp_path: Path) -> None:
     # The loss of step 1 is finite, and so is the sum; the step itself makes the weights infinite.
     training = started(params, split, optimizer="sgd", batch_size=32, schedule="step")
-    for optimizer in training.optimizers:
+    for optimizer in training.learner.optimizers:
         for group in optimizer.param_groups:
             group["lr"] = 1e39
     checkpoints = Checkpoints(tmp_path, "key")
@@ -308,6 +321,6 @@ def test_stopped_after_any_step_it_resumes_with_the_same_bits(
         train(resumed, checkpoints)
         assert "resuming after epoch" in capsys.readouterr().out
         assert {row[0] for row in resumed.history.lr} == {0}
-        for name, tensor in resumed.result.state_dict().items():
+        for name, tensor in resumed.learner.network.state_dict().items():
             assert torch.equal(tensor, expected[name]), (steps, name)
         assert (resumed.history.epochs, resumed.history.lr) == (history.epochs, history.lr)

@@ -1,23 +1,37 @@
 """The moving average of the weights, which is saved as the model."""
 
-from collections.abc import Iterable
 from copy import deepcopy
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from cifar10.augmentation.augmenter import AVERAGE
+from cifar10.core.data import Statistics
+from cifar10.core.params import Params
+from cifar10.machine.runtime import Runtime
 from cifar10.network.model import Net
+from cifar10.predict import normalised
+
+RECALIBRATION = 5_000  # training images from which BatchNorm's statistics are computed
 
 
 class WeightAverage:
-    """An exponential moving average of the weights of `model`, in a network of its own.
+    """Keep an exponential moving average of the weights of `model`, in a network of its own.
 
     Not torch.optim.swa_utils.AveragedModel, which also copies BatchNorm's statistics after every step; they are
     computed again before they are used.
     """
 
-    def __init__(self, model: Net, decay: float) -> None:
-        self.decay, self.network = decay, deepcopy(model)
+    def __init__(
+        self, model: Net, images: NDArray[np.uint8], statistics: Statistics, params: Params, runtime: Runtime
+    ) -> None:
+        self.decay, self.network = params.ema, deepcopy(model)
+        self.statistics, self.runtime = statistics, runtime
+        # Shuffled, because the images may be sorted by class, and a batch of one class would give wrong statistics.
+        order = np.random.default_rng([params.seed, 0, AVERAGE]).permutation(len(images))
+        self.images = images[order[:RECALIBRATION]]
         self.averages: list[Tensor] = list(self.network.parameters())
         self.weights: list[Tensor] = list(model.parameters())
 
@@ -28,8 +42,8 @@ class WeightAverage:
         torch._foreach_lerp_(self.averages, self.weights, 1 - min(self.decay, (steps - 1) / (steps + 8)))
 
     @torch.no_grad()
-    def recalibrate(self, batches: Iterable[Tensor]) -> None:
-        """Compute BatchNorm's statistics from normalised images, as this network has not been trained on any.
+    def recalibrate(self) -> None:
+        """Compute BatchNorm's statistics from `images`, because this network has not been trained on any.
 
         Each image has the same weight. Not torch.optim.swa_utils.update_bn, which also switches dropout on, and for
         which a small last batch counts like a full one.
@@ -39,9 +53,10 @@ class WeightAverage:
             norm.reset_running_stats()
             norm.train()
         seen = 0
-        for batch in batches:
-            seen += len(batch)
-            for norm in norms:
-                norm.momentum = len(batch) / seen
-            self.network(batch)
+        with self.runtime.autocast():
+            for batch in normalised(self.images, self.statistics, self.runtime):
+                seen += len(batch)
+                for norm in norms:
+                    norm.momentum = len(batch) / seen
+                self.network(batch)
         self.network.eval()
