@@ -63,6 +63,13 @@ def test_it_is_the_same_function(execution: Execution, images: NDArray[np.uint8]
     np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
+def test_a_layer_of_another_kind_is_named() -> None:
+    network = net()
+    network.features[0].add_module("gelu", nn.GELU())
+    with pytest.raises(TypeError, match=r"^features\.conv1\.gelu: GELU has no case here$"):
+        exported(network)
+
+
 def test_any_number_of_images(images: NDArray[np.uint8]) -> None:
     model = load_exported(exported(net()))
     everything = probabilities(model, images)

@@ -31,10 +31,7 @@ def onnx_bytes(network: Net, classes: Sequence[str], statistics: Statistics, dat
     x = graph.add("Cast", x, to=TensorProto.FLOAT)
     x = graph.add("Sub", x, graph.constant("mean", mean))
     x = graph.add("Div", x, graph.constant("std", std))
-    for name, block in folded(network).features.named_children():
-        x = _block(graph, x, name, block)
-    x = graph.add("GlobalAveragePool", x)
-    x = graph.conv(x, "head", network.head, _sides(network.head))
+    x = _chain(graph, x, folded(network))
     x = graph.add("Flatten", x, axis=1)
     graph.add("Softmax", x, output="probabilities", axis=1)
 
@@ -88,18 +85,24 @@ class _Graph:
         )
 
 
-def _block(graph: _Graph, x: str, name: str, block: nn.Module) -> str:
-    """A row of the network's table. The padding is the convolution's own: ONNX has one number for each side."""
+def _chain(graph: _Graph, x: str, network: Net) -> str:
+    """Append the layers of `network`, which are applied in the order in which they are registered."""
     padding: Sequence[int] | None = None
-    for kind, module in block.named_children():
-        if isinstance(module, nn.ZeroPad2d):
-            padding = module.padding
-        elif isinstance(module, nn.Conv2d):
-            x, padding = graph.conv(x, f"{name}.{kind}", module, padding or _sides(module)), None
-        elif isinstance(module, nn.ReLU):
-            x = graph.add("Relu", x)
-        else:  # dropout does nothing in evaluation
-            assert isinstance(module, nn.Dropout), module
+    for name, module in network.named_modules():
+        match module:
+            case nn.ZeroPad2d():
+                padding = module.padding
+            case nn.Conv2d():  # The padding becomes the convolution's own, because ONNX has a number for each side.
+                x = graph.conv(x, name.removeprefix("features."), module, padding or _sides(module))
+                padding = None
+            case nn.ReLU():
+                x = graph.add("Relu", x)
+            case nn.AvgPool2d():  # over the whole map
+                x = graph.add("GlobalAveragePool", x)
+            case Net() | nn.Sequential() | nn.Dropout():  # The first two hold layers. Dropout does nothing in use.
+                pass
+            case _:
+                raise TypeError(f"{name}: {type(module).__name__} has no case here")
     return x
 
 
