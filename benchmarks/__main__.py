@@ -5,8 +5,9 @@ runs interleaved, round by round: the ratio is the median of the rounds' ratios,
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import redirect_stdout
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
@@ -26,7 +27,7 @@ from cifar10.training.history import History
 from cifar10.training.loop import Training, train
 from tools.start import run_tool
 
-ROUNDS = 5
+ROUNDS, IMAGES = 5, 6_400
 
 
 class Comparison(NamedTuple):
@@ -34,15 +35,20 @@ class Comparison(NamedTuple):
     ratio: float  # to the other side
 
 
-def compare(name: str, images: int, ours: Callable[[], float], tutorial: Callable[[], float]) -> Comparison:
+def compare(name: str, ours: Callable[[], float], tutorial: Callable[[], float]) -> Comparison:
     """Print images per second, medians over the rounds, and the median ratio; the calls return seconds."""
     ours(), tutorial()  # warm up
     rounds = [(ours(), tutorial()) for _ in range(ROUNDS)]
-    fast: float = images / median(a for a, _ in rounds)
-    slow: float = images / median(b for _, b in rounds)
+    fast: float = IMAGES / median(a for a, _ in rounds)
+    slow: float = IMAGES / median(b for _, b in rounds)
     ratios = sorted(b / a for a, b in rounds)
     print(f"{name:<28} {fast:>8,.0f} {slow:>10,.0f} {median(ratios):>7.2f}  ({ratios[0]:.2f} to {ratios[-1]:.2f})")
     return Comparison(fast, median(ratios))
+
+
+def epoch(loader: Iterable[object]) -> float:
+    """Return the seconds that all batches take."""
+    return timed(lambda: list(loader))
 
 
 def main() -> None:
@@ -52,7 +58,7 @@ def main() -> None:
         os.sched_setaffinity(0, runtime.cores)
     machine = runtime.describe()
     print(f"{machine['device']}, {machine['instruction_set']}, {runtime.threads} threads, {runtime.precision}\n")
-    split, nothing = pictures(6_400), pictures(0)
+    split, nothing = pictures(IMAGES), pictures(0)
 
     def training(images: Split, params: Params, epochs: int = 1) -> History:
         model = Net(params.execution, params.dropout, classes=10)
@@ -66,7 +72,7 @@ def main() -> None:
         history = training(split, params, epochs=2)  # the second epoch: as all but one of a run
         waits.append(history.waiting / sum(history.seconds))
         # Without the recalibration that follows an epoch: in one as short as this it weighs too much.
-        steps = 6_400 / history.images_per_second[-1]
+        steps = IMAGES / history.images_per_second[-1]
         recalibrations.append(history.seconds[-1] - steps)
         return steps
 
@@ -79,30 +85,19 @@ def main() -> None:
     without_sam = params.model_copy(update={"sam_rho": 0.0})
     plain = without_sam.model_copy(update={"optimizer": "sgd", "ema": 0.0})
     slow_loader = tutorial_loader(split, STATISTICS, reference.augmentation)
-    tutorial = Tutorial(6_400, reference.augmentation)
+    tutorial = Tutorial(IMAGES, reference.augmentation)
     print(f"{'images a second':<28} {'ours':>8} {'tutorial':>10} {'ratio':>7}")
-    consumed, _ = compare("train", 6_400, lambda: ours(params), lambda: tutorial.seconds("train"))
+    consumed, _ = compare("train", lambda: ours(params), lambda: tutorial.seconds("train"))
     waiting, recalibration = median(waits), median(recalibrations)
-    _, faster = compare("train, recipe fast", 6_400, lambda: ours(fast), lambda: tutorial.seconds("train"))
-    single, _ = compare("train without SAM (2nd: with)", 6_400, lambda: ours(without_sam), lambda: ours(params))
-    bare, cost = compare("train, plain SGD (2nd: Muon)", 6_400, lambda: ours(plain), lambda: ours(without_sam))
-    made, _ = compare(
-        "input (ours: one core)", 6_400, lambda: timed(lambda: list(loader)), lambda: timed(lambda: list(slow_loader))
-    )
-    compare(
-        "input: fused, specification",
-        6_400,
-        lambda: timed(lambda: list(loader)),
-        lambda: timed(lambda: list(specification)),
-    )
+    _, faster = compare("train, recipe fast", lambda: ours(fast), lambda: tutorial.seconds("train"))
+    single, _ = compare("train without SAM (2nd: with)", lambda: ours(without_sam), lambda: ours(params))
+    bare, cost = compare("train, plain SGD (2nd: Muon)", lambda: ours(plain), lambda: ours(without_sam))
+    made, _ = compare("input (ours: one core)", partial(epoch, loader), partial(epoch, slow_loader))
+    compare("input: fused, specification", partial(epoch, loader), partial(epoch, specification))
     model = Net(params.execution, 0.0, classes=10)
     runtime.place(model)
-    compare(
-        "inference",
-        6_400,
-        lambda: timed(lambda: predict(model, split.images, STATISTICS, runtime)),
-        lambda: tutorial.seconds("predict"),
-    )
+    whole = partial(predict, model, split.images, STATISTICS, runtime)
+    compare("inference", partial(timed, whole), lambda: tutorial.seconds("predict"))
     tutorial.process.communicate()
     print(f"\ninput makes {made / consumed:.1f} times what training consumes; training waits {waiting:.1%} for it")
     print(f"BatchNorm's recalibration after each epoch: {recalibration:.1f} s")

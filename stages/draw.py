@@ -22,7 +22,7 @@ EXAMPLE = 7  # the class whose image is shown in network.png: CIFAR-10's horse
 
 def draw(params: Params) -> None:
     with explained("models/model.safetensors"):
-        network, classes, statistics = load_model("models/model.safetensors")
+        network, classes, statistics = load_model("models/model.safetensors", "dense")
     split, _ = hold_out(read_split("data/train"), params.validation_size, params.seed)
     samples = clearest(split)
     write_png("plots/samples.png", lambda: augmented_samples(samples, classes, statistics, params))

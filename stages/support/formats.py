@@ -4,10 +4,10 @@ import csv
 import io
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import yaml
@@ -16,9 +16,6 @@ from cifar10.core import SIDE
 from cifar10.core.data import Split
 from cifar10.core.errors import UserError
 from cifar10.core.files import file_digest, replacing, write_atomically
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 DIGESTS = "sha256.json"
 
@@ -97,7 +94,7 @@ def write_csv(path: str, header: Iterable[str], rows: Iterable[Iterable[object]]
 
 
 @contextmanager
-def explained(path: str) -> "Iterator[None]":
+def explained(path: str) -> Iterator[None]:
     """Around code that reads `path`: a UserError says how to make or repair the file."""
     try:
         yield

@@ -6,8 +6,6 @@ has scored every network of the setting. The table is also written as comparison
 """
 
 import argparse
-import csv
-import io
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import mean, stdev
@@ -15,6 +13,7 @@ from typing import Any
 
 from cifar10.core.errors import UserError
 from cifar10.core.files import write_atomically
+from stages.support.formats import write_csv
 from tools.compare.comparable import distinct, one_kind
 from tools.compare.plot import draw
 from tools.compare.runs import find_runs
@@ -91,11 +90,7 @@ def compare(patterns: Sequence[str], base_name: str | None) -> None:
     rows = [row(setting, base, head) for setting in found]
     dots = [(label(cells), setting.values(by)) for cells, setting in zip(rows, found, strict=True)]
     picture = draw(dots, list(base.values(by).values()) if base else [], by.replace("_", " "))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_atomically(CSV, text.getvalue().encode())
+    write_csv(str(CSV), rows[0], (cells.values() for cells in rows))
     write_atomically(PLOT, picture)
     print(table(rows), "± standard deviation over the seeds; of a difference: its standard error", sep="\n")
     print(*notes, *same, f"{CSV} and {PLOT}: {count(len(found), 'setting')}, {count(len(runs), 'run')}", sep="\n")

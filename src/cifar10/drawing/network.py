@@ -18,10 +18,8 @@ from cifar10.drawing.png import BLUE, ORANGE
 from cifar10.network.model import Net
 
 
-def network_sheet(trained: Net, image: NDArray[np.uint8]) -> Figure:
-    """Draw `trained`, whatever its execution, with the uint8 `image` (32, 32, 3) as an example."""
-    network = Net("dense", dropout=0.0, classes=trained.head.out_channels).eval()
-    network.load_state_dict({name: tensor.cpu() for name, tensor in trained.state_dict().items()})
+def network_sheet(network: Net, image: NDArray[np.uint8]) -> Figure:
+    """Draw `network`, dense, on the CPU, in evaluation mode, with the uint8 `image` (32, 32, 3) as an example."""
     figure = Figure(figsize=(9, 7.6), layout="constrained")
     figure.suptitle("The network", x=0.01, ha="left", size=11, weight="bold")
     top, bottom = figure.subfigures(2, 1)  # type: ignore[misc] # an array
