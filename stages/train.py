@@ -52,7 +52,7 @@ def train_stage(params: Params) -> None:
         # Nothing about the machine, so that the same inputs give the same bytes.
         settings = params.model_dump(exclude=EVALUATION | MACHINE)
         save_model(Path("models/model.safetensors"), training.learner.network, classes, statistics, settings)
-        write_curves(training, size)  # also where the last epoch was finished by an earlier run
+        write_curves(training, size)  # also if an earlier run has finished the last epoch
         write_run(training, runtime)
         checkpoints.remove()
 

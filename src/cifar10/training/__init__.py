@@ -1,1 +1,1 @@
-"""From training images to a trained network; train depends on it."""
+"""Train a network. The stage train depends on this folder."""

@@ -1,4 +1,4 @@
-"""The moving average of the weights, which is saved as the model."""
+"""Average the weights over the steps. The average is saved as the model."""
 
 from copy import deepcopy
 
@@ -20,8 +20,8 @@ RECALIBRATION = 5_000  # training images from which BatchNorm's statistics are c
 class WeightAverage:
     """Keep an exponential moving average of the weights of `model`, in a network of its own.
 
-    Not torch.optim.swa_utils.AveragedModel, which also copies BatchNorm's statistics after every step; they are
-    computed again before they are used.
+    torch.optim.swa_utils.AveragedModel would also copy BatchNorm's statistics after every step. Here they are computed
+    again before they are used.
     """
 
     def __init__(
@@ -37,16 +37,16 @@ class WeightAverage:
 
     @torch.no_grad()
     def update(self, steps: int) -> None:
-        """Add the weights of the model, which has been trained for `steps` steps."""
-        # A lower decay at the beginning, or a short run would keep too much of the first weights; 0 in the first step.
+        """Add the weights of the model after `steps` steps of training."""
+        # The decay is 0 in the first step and rises, or a short run would keep too much of the first weights.
         torch._foreach_lerp_(self.averages, self.weights, 1 - min(self.decay, (steps - 1) / (steps + 8)))
 
     @torch.no_grad()
     def recalibrate(self) -> None:
         """Compute BatchNorm's statistics from `images`, because this network has not been trained on any.
 
-        Each image has the same weight. Not torch.optim.swa_utils.update_bn, which also switches dropout on, and for
-        which a small last batch counts like a full one.
+        Each image has the same weight. torch.optim.swa_utils.update_bn would also switch dropout on, and count a small
+        last batch like a full one.
         """
         norms = [module for module in self.network.eval().modules() if isinstance(module, nn.BatchNorm2d)]
         for norm in norms:

@@ -1,4 +1,4 @@
-"""From arrays to batches: the order of the images, augmented batches."""
+"""Make batches of arrays: the order of the images, and the augmented batches."""
 
 import os
 from collections.abc import Callable, Collection, Iterator, Sequence
@@ -21,10 +21,10 @@ Batch = tuple[NDArray[np.uint8], NDArray[np.int64]]  # images (B, 32, 32, 3) and
 
 
 class Order(Sampler[Key]):
-    """One epoch's steps over `images` images, in an order drawn from (seed, epoch); set `epoch` before iterating.
+    """Yield the steps of an epoch over `images` images, in an order drawn from (seed, epoch).
 
-    The steps before `first_step` are left out, the last batch may be smaller. Persistent workers follow the epoch,
-    because they are sent the keys.
+    Set `epoch` before iterating. The steps before `first_step` are left out. The last batch may be smaller. Persistent
+    workers follow the epoch, because they are sent the keys.
     """
 
     def __init__(self, images: int, params: Params) -> None:
@@ -44,10 +44,7 @@ class Order(Sampler[Key]):
 
 
 class AugmentedBatches(Dataset[Batch]):
-    """The batch of a key.
-
-    Its draws derive from its key alone, so whichever worker makes it, and whenever, it is the same batch.
-    """
+    """Make the batch of a key. The draws depend on the key alone, so each worker makes the same batch at any time."""
 
     def __init__(self, split: Split, augment: Callable[[NDArray[np.uint8], Sequence[int]], NDArray[np.uint8]]) -> None:
         self.split, self.augment = split, augment
@@ -62,7 +59,7 @@ class AugmentedBatches(Dataset[Batch]):
 def batch_loader(
     split: Split, statistics: Statistics, params: Params, cores: Collection[int] = ()
 ) -> tuple[DataLoader[Batch], Order]:
-    """A loader of whole batches, which worker processes make ahead, on `cores`, and the order that it follows."""
+    """Return a loader of whole batches, which worker processes make ahead on `cores`, and the order that it follows."""
     order = Order(len(split.labels), params)
     # auto: a batch takes 1 to 3 ms, so on few cores a worker gains less than the core that it takes from the training.
     workers = min(4, torch.get_num_threads() // 4) if params.workers == "auto" else params.workers
@@ -83,7 +80,7 @@ def batch_loader(
 
 
 def begun(loader: DataLoader[Batch]) -> Iterator[Batch]:
-    """Start an epoch of `loader`; UserError if the system does not let its processes start."""
+    """Start an epoch of `loader`. Raise UserError if the system does not let its processes start."""
     try:
         return iter(loader)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Checkpoints: the two newest states of a training on disk, loaded only if undamaged and of the same training."""
+"""Keep the two newest states of a training on disk. Load one only if it is undamaged and of the same training."""
 
 import hashlib
 import io
@@ -15,16 +15,16 @@ DIGEST = hashlib.sha256().digest_size
 
 
 class Checkpoints:
-    """The states of the training with identity `key`, in `folder`: 000001.pt, 000002.pt, ...
+    """Hold the states of the training with identity `key` in `folder`: 000001.pt, 000002.pt, ...
 
-    A file is the sha256 of what follows (torch.load would not notice a flipped bit), then what torch.save wrote.
+    A file holds a sha256, because torch.load would not notice a flipped bit, and then what torch.save wrote.
     """
 
     def __init__(self, folder: Path, key: str) -> None:
         self.folder, self.key = folder, key
 
     def save(self, state: dict[str, Any]) -> None:
-        """Write `state` and keep the one before it; if the disk is full, UserError, and the older ones are intact."""
+        """Write `state` and keep the one before. If the disk is full, raise UserError and leave the older ones."""
         buffer = io.BytesIO()
         torch.save({"key": self.key, "state": state}, buffer)
         content = buffer.getvalue()
@@ -34,7 +34,7 @@ class Checkpoints:
             old.unlink()
 
     def load(self) -> dict[str, Any] | None:
-        """The newest undamaged state, or None. A damaged one is reported and deleted."""
+        """Return the newest undamaged state, or None. Report and delete damaged ones."""
         for path in reversed(self._files()):
             try:
                 return self._read(path)

@@ -1,4 +1,4 @@
-"""A training step on a GPU as one CUDA graph."""
+"""Run a training step on a GPU as one CUDA graph."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 class Replayed:
-    """Calls `function` as a CUDA graph: a step has hundreds of kernels, each shorter than its start from Python.
+    """Call `function` as a CUDA graph, because a step has hundreds of kernels, each shorter than its start from Python.
 
     `function` must read and write the same tensors in every call. The first three calls run as usual, so that every
     tensor exists before the capture. Calls with another shape, such as a smaller last batch, always run as usual. The

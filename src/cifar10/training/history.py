@@ -1,4 +1,4 @@
-"""The measurements of a training, epoch by epoch and step by step."""
+"""Record the measurements of a training, epoch by epoch and step by step."""
 
 import time
 from collections.abc import Iterable, Iterator
@@ -20,7 +20,7 @@ class History:
     waiting: float = 0.0  # seconds spent waiting for batches, over all epochs
 
     def timed(self, batches: Iterable[Batch]) -> Iterator[Batch]:
-        """The same batches; the time spent waiting for them is added to `waiting`."""
+        """Yield `batches`, and add the time spent waiting for them to `waiting`."""
         asked = time.perf_counter()
         for batch in batches:
             self.waiting += time.perf_counter() - asked
@@ -28,11 +28,11 @@ class History:
             asked = time.perf_counter()
 
     def last(self) -> dict[str, float]:
-        """Loss and accuracy after the last epoch."""
+        """Return loss and accuracy after the last epoch."""
         return {name: value for name, value in self.epochs[-1].items() if name != "epoch"}
 
     def curve(self, name: str) -> Iterator[tuple[float, str, float, int]]:
-        """Rows (epoch, split, value, best) of the "loss" or the "accuracy"; best is 1 for the best validation value."""
+        """Yield (epoch, split, value, best) of the "loss" or "accuracy". `best` is 1 for the best validation value."""
         for split in ("train", "validation"):
             values = [row[f"{split}_{name}"] for row in self.epochs if f"{split}_{name}" in row]
             best = values.index(min(values) if name == "loss" else max(values)) if values else -1
@@ -40,14 +40,14 @@ class History:
                 yield self.epochs[i]["epoch"], split, value, int(split == "validation" and i == best)
 
     def line(self, epochs: int) -> str:
-        """One line for the log about the last epoch; `epochs` is the total."""
+        """Return one line for the log about the last epoch. `epochs` is the total."""
         values = ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in self.last().items())
         speed = f"{self.images_per_second[-1]:,.0f} images/s, {self.seconds[-1]:.1f} s"
         return f"epoch {len(self.epochs):>2}/{epochs}: {values}, {speed}"
 
 
 class RunningMeans:
-    """Sums on the device, read seldom: reading waits for the device."""
+    """Sum loss and correct predictions on the device. Read them seldom, because reading waits for the device."""
 
     def __init__(
         self, device: torch.device, loss_sum: float | Tensor = 0.0, correct: int | Tensor = 0, seen: int = 0
@@ -57,15 +57,15 @@ class RunningMeans:
         self.seen = seen
 
     def add(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
-        """Take in the mean loss of a batch, its logits (B, 10) and labels (B,)."""
+        """Add the mean loss of a batch, its logits (B, classes) and labels (B,)."""
         self.loss_sum += loss * len(labels)
         self.correct += (logits.argmax(1) == labels).sum()
         self.seen += len(labels)
 
     def read(self) -> tuple[float, float]:
-        """Mean loss, and accuracy 0...1."""
+        """Return mean loss, and accuracy 0...1."""
         return self.loss_sum.item() / self.seen, self.correct.item() / self.seen
 
     def state(self) -> dict[str, Any]:
-        """What the constructor takes beside the device."""
+        """Return what the constructor takes besides the device."""
         return {"loss_sum": self.loss_sum, "correct": self.correct, "seen": self.seen}

@@ -1,4 +1,4 @@
-"""The identity of a training: everything that its result depends on. No training resumes another's checkpoint."""
+"""Name everything that the result of a training depends on, so that no training resumes another's checkpoint."""
 
 import hashlib
 import json
@@ -16,7 +16,7 @@ NAME = "identity.json"  # in the folder of a training's checkpoints
 def training_identity(
     params: Params, machine: Mapping[str, object], files: Iterable[Path]
 ) -> dict[str, dict[str, Any]]:
-    """The parameters, what `machine` is, and the digests of the `files` that the training depends on."""
+    """Return the parameters, what `machine` is, and the digests of the `files` that the training depends on."""
     # `machine` holds what device, precision and threads became; the number of workers changes no bit.
     settings = params.model_dump(exclude=EVALUATION | MACHINE - {"augment_with"})
     digests = {str(path): file_digest(path) for path in files}
@@ -33,7 +33,7 @@ def remember(folder: Path, identity: Mapping[str, Mapping[str, Any]]) -> None:
 
 
 def not_resumed(folder: Path, identity: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
-    """A line for each unfinished training beside `folder` with the same parameters, and why it is not resumed."""
+    """Yield a line for each unfinished training beside `folder` with these parameters: why it is not resumed."""
     for other_folder in sorted({path.parent for path in folder.parent.glob("*/*.pt")} - {folder}):
         try:
             other = json.loads((other_folder / NAME).read_text(encoding="utf-8"))

@@ -59,7 +59,7 @@ class Learner:
 
     @property
     def network(self) -> Net:
-        """The network to use: the one with averaged weights, or `model` itself if `ema` is 0."""
+        """Return the network to use: the one with averaged weights, or `model` itself if `ema` is 0."""
         return self.average.network if self.average else self.model
 
     def step(self, images: Tensor, labels: Tensor, number: int) -> tuple[Tensor, Tensor]:

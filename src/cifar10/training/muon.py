@@ -1,4 +1,4 @@
-"""The Muon optimizer: momentum, then each update made orthogonal."""
+"""Optimize by Muon: momentum, then each update made orthogonal."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -9,13 +9,12 @@ from torch.optim import Optimizer
 
 
 class Muon(Optimizer):
-    """Muon for convolution weights (O, I, K, K), each used as a matrix (O, I*K*K).
+    """Run Muon on convolution weights (O, I, K, K), each used as a matrix (O, I*K*K).
 
-    As torch.optim.Muon, except that it iterates in fp32, on Gram matrices. torch's always iterates in bf16, which a CPU
-    without bf16 emulates, for a fifth of the step.
-    Each weight is set to norm sqrt(O) before each step, so lr alone says how far a step turns it. The norm itself does
-    not matter, as a BatchNorm follows.
-    Jordan, https://kellerjordan.github.io/posts/muon, and cifar10-airbench.
+    torch.optim.Muon always iterates in bf16, which a CPU without bf16 emulates, for a fifth of the step. This one
+    iterates in fp32, on Gram matrices. Each weight is set to norm sqrt(O) before each step, so `lr` alone says how far
+    a step turns it. The norm itself does not matter, because a BatchNorm follows.
+    See Jordan, https://kellerjordan.github.io/posts/muon, and cifar10-airbench.
     """
 
     def __init__(self, weights: Sequence[Tensor], lr: float | Tensor, momentum: float) -> None:
@@ -43,9 +42,9 @@ class Muon(Optimizer):
 
 
 def orthogonalised(matrices: Sequence[Tensor]) -> list[Tensor]:
-    """Bring the singular values of each matrix (M, N) near 1: three rounds of Jordan's quintic iteration.
+    """Bring the singular values of each matrix (M, N) near 1 by three rounds of Jordan's quintic iteration.
 
-    Three as in cifar10-airbench; with torch's five an epoch took 13 % longer. A round multiplies a matrix by a
+    cifar10-airbench has three rounds too. With torch's five an epoch took 13 % longer. A round multiplies a matrix by a
     polynomial of its Gram matrix (M, M), so three rounds are one product of such polynomials. It is computed from the
     Gram matrix alone, for all matrices of the same M at once.
     """
@@ -59,7 +58,7 @@ def orthogonalised(matrices: Sequence[Tensor]) -> list[Tensor]:
 
 
 def _three_rounds(grams: Tensor) -> Tensor:
-    """What to multiply each x by, from its x @ x.T; (B, M, M) both."""
+    """Return the factors (B, M, M) of matrices x whose Gram matrices x @ x.T are `grams` (B, M, M)."""
     squared_norms = grams.diagonal(dim1=1, dim2=2).sum(1)[:, None, None].clamp(min=1e-14)
     grams = grams / squared_norms
     first = _polynomial(grams)
@@ -70,7 +69,7 @@ def _three_rounds(grams: Tensor) -> Tensor:
 
 
 def _polynomial(grams: Tensor) -> Tensor:
-    """3.4445 - 4.775 g + 2.0315 g² for each matrix g."""
+    """Return 3.4445 - 4.775 g + 2.0315 g² for each matrix g."""
     values = torch.baddbmm(grams, grams, grams, beta=-4.775, alpha=2.0315)
     values.diagonal(dim1=1, dim2=2).add_(3.4445)
     return values

@@ -1,4 +1,4 @@
-"""Optimizers, as params.yaml names them."""
+"""Build the optimizers that params.yaml names."""
 
 from typing import assert_never
 
@@ -12,13 +12,13 @@ from cifar10.training.muon import Muon
 
 
 def build_optimizers(model: Net, params: Params) -> list[Optimizer]:
-    """The optimizers that `params` name.
+    """Return the optimizers that `params` name.
 
-    Weight decay on the convolutions only: shrinking BatchNorm's scale and shift regularises nothing.
+    Only convolutions have weight decay, because shrinking BatchNorm's scale and shift regularises nothing.
     """
     by_muon: list[Tensor] = []
     if params.optimizer == "muon":
-        # Not the depthwise ones, whose weights are no matrices, nor the head, which no BatchNorm follows.
+        # Muon leaves out depthwise convolutions, whose weights are no matrices, and the head, which has no BatchNorm.
         convolutions = (m for m in model.modules() if isinstance(m, nn.Conv2d) and m is not model.head)
         by_muon = [m.weight for m in convolutions if m.groups == 1]
     rest = [p for p in model.parameters() if all(p is not weight for weight in by_muon)]
@@ -26,15 +26,15 @@ def build_optimizers(model: Net, params: Params) -> list[Optimizer]:
     on_gpu = device.type == "cuda"
 
     def rate(lr: float) -> float | Tensor:
-        """On a GPU a tensor, which a CUDA graph reads in each step; a number would stay what it was at the capture."""
+        """Return a tensor on a GPU, as a CUDA graph reads it in each step. A number would stay as it was captured."""
         return torch.tensor(lr, device=device) if on_gpu else lr
 
-    # Each group has a rate of its own: in a tensor of both, ReduceLROnPlateau would write its factor twice.
+    # Each group has a rate of its own, because ReduceLROnPlateau would write its factor twice into a shared tensor.
     groups = [
         {"params": [p for p in rest if p.ndim > 1], "weight_decay": params.weight_decay, "lr": rate(params.lr)},
         {"params": [p for p in rest if p.ndim <= 1], "weight_decay": 0.0, "lr": rate(params.lr)},
     ]
-    # fused: one kernel for all weights; they are so small that a call for each would take longer than the arithmetic.
+    # fused is one kernel for all weights. They are so small that a call for each takes longer than the arithmetic.
     lr = rate(params.lr)
     match params.optimizer:
         case "adam":

@@ -1,4 +1,4 @@
-"""Learning-rate schedules, as params.yaml names them."""
+"""Change the learning rates by the schedule that params.yaml names."""
 
 from collections.abc import Sequence
 from typing import assert_never
@@ -10,9 +10,9 @@ from cifar10.core.params import Params
 
 
 class Schedule:
-    """One of PyTorch's schedules for each optimizer; call `after_step` and `after_epoch`.
+    """Hold one of PyTorch's schedules for each optimizer. Call `after_step` and `after_epoch`.
 
-    At any step all the learning rates are the same fraction of their own peak or start.
+    At any step all learning rates are the same fraction of their own peak or start.
     """
 
     def __init__(self, optimizers: Sequence[Optimizer], params: Params, steps_per_epoch: int) -> None:
@@ -20,7 +20,7 @@ class Schedule:
 
     @property
     def lr(self) -> dict[str, float]:
-        """The learning rate of each optimizer, by its name; the first is that of params.yaml."""
+        """Return the learning rate of each optimizer by its name. The first is that of params.yaml."""
         optimizers = [scheduler.optimizer for scheduler in self.schedulers]
         return {type(each).__name__: float(each.param_groups[0]["lr"]) for each in optimizers}
 
