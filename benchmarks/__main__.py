@@ -1,7 +1,7 @@
-"""make bench: how fast, against the tutorial loop and against the machine. About ten minutes; nothing else should run.
+"""Compare the speed with the tutorial loop and the machine, in about ten minutes. Run nothing else meanwhile.
 
-Speed does not depend on what the pictures show, so they are random and the benchmark needs no data. What is compared
-runs interleaved, round by round: the ratio is the median of the rounds' ratios, so that a slow minute hits both.
+Speed does not depend on what the pictures show, so they are random and the benchmark needs no data. The two sides of a
+comparison run in turn, and their ratio is the median over the rounds, so that a slow minute affects both.
 """
 
 import os
@@ -36,7 +36,7 @@ class Comparison(NamedTuple):
 
 
 def compare(name: str, ours: Callable[[], float], tutorial: Callable[[], float]) -> Comparison:
-    """Print images per second, medians over the rounds, and the median ratio; the calls return seconds."""
+    """Print and return images per second and their ratio, medians over the rounds. The calls return seconds."""
     ours(), tutorial()  # warm up
     rounds = [(ours(), tutorial()) for _ in range(ROUNDS)]
     fast: float = IMAGES / median(a for a, _ in rounds)
@@ -54,7 +54,7 @@ def epoch(loader: Iterable[object]) -> float:
 def main() -> None:
     params = parse_params(with_recipe("default"))
     runtime = set_up(params)
-    if runtime.cores:  # the processes that this one starts, the tutorial's for example, may use all of them
+    if runtime.cores:  # child processes, such as the tutorial's, may use all cores
         os.sched_setaffinity(0, runtime.cores)
     machine = runtime.describe()
     print(f"{machine['device']}, {machine['instruction_set']}, {runtime.threads} threads, {runtime.precision}\n")
@@ -69,9 +69,9 @@ def main() -> None:
             return run.history
 
     def ours(params: Params) -> float:
-        history = training(split, params, epochs=2)  # the second epoch: as all but one of a run
+        history = training(split, params, epochs=2)  # the second epoch is like all later epochs of a run
         waits.append(history.waiting / sum(history.seconds))
-        # Without the recalibration that follows an epoch: in one as short as this it weighs too much.
+        # The recalibration after an epoch is left out, because it weighs too much in an epoch as short as this.
         steps = IMAGES / history.images_per_second[-1]
         recalibrations.append(history.seconds[-1] - steps)
         return steps

@@ -1,4 +1,4 @@
-"""Which operations a training step spends its time on, and how fast the machine multiplies matrices."""
+"""Measure on which operations a training step spends its time, and how fast the machine multiplies matrices."""
 
 import time
 from collections import defaultdict
@@ -25,7 +25,7 @@ KINDS = {
 
 
 class Clock(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Adds up the seconds of each operation, convolutions by shape; torch.profiler would double such short times."""
+    """Add up the seconds of each operation, convolutions by shape; torch.profiler would double such short times."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -47,7 +47,7 @@ class Clock(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def hotspots(params: Params, runtime: Runtime, steps: int = 30, most: int = 5) -> list[tuple[float, str]]:
-    """Share of a step's time and name of the `most` operations that take longest; last the sum of the others."""
+    """Return share of a step's time and name of the `most` slowest operations, then the sum of the rest."""
     model = Net(params.execution, params.dropout, classes=10).train()
     runtime.place(model)
     optimizers = build_optimizers(model, params)
@@ -71,13 +71,13 @@ def hotspots(params: Params, runtime: Runtime, steps: int = 30, most: int = 5) -
 
 
 def matmul_flops(runtime: Runtime, side: int = 2048) -> float:
-    """Floating-point operations a second of a product of two large matrices."""
+    """Return the floating-point operations a second of a product of two large matrices."""
     matrix = torch.randn(
         side, side, dtype=torch.bfloat16 if runtime.precision == "bf16" else torch.float32, device=runtime.device
     )
     times = []
     for _ in range(10):
         started = time.perf_counter()
-        torch.mm(matrix, matrix)[0, 0].item()  # which waits for a GPU
+        torch.mm(matrix, matrix)[0, 0].item()  # item() waits for a GPU
         times.append(time.perf_counter() - started)
     return 2 * side**3 / median(times)

@@ -1,4 +1,4 @@
-"""The stages as processes: their imports, their time under DVC, their memory."""
+"""Measure the stages as processes: their imports, their time under DVC, their memory."""
 
 import re
 import subprocess
@@ -23,24 +23,24 @@ PRINT_STATUS = "print(open('/proc/self/status').read())"
 
 
 def run(*command: str, cwd: str = ".") -> float:
-    """Seconds that `command` took."""
+    """Run `command`; return the seconds that it took."""
     started = time.perf_counter()
     subprocess.run(command, cwd=cwd, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     return time.perf_counter() - started
 
 
 def with_recipe(name: str, folder: str = ".", **values: object) -> str:
-    """The params.yaml of `folder` with a recipe and these values; device, precision, threads and workers stay."""
+    """Return params.yaml of `folder` with a recipe and these values; device, precision, threads and workers stay."""
     return edited(Path(folder, "params.yaml").read_text(encoding="utf-8"), recipes()[name] | values)
 
 
 def set_params(folder: str, **values: object) -> None:
-    """The default recipe with these values, whatever the workspace's params.yaml held."""
+    """Write the default recipe with these values to params.yaml, whatever it held."""
     Path(folder, "params.yaml").write_text(with_recipe("default", folder, **values), encoding="utf-8")
 
 
 def imports() -> Iterator[tuple[str, float, list[str]]]:
-    """Each stage's name, seconds to import it, heavy libraries that it loads."""
+    """Yield each stage's name, the seconds to import it, and the heavy libraries that it loads."""
     bare = median(run(sys.executable, "-c", "") for _ in range(5))
     for stage in STAGES:
         seconds = median(run(sys.executable, "-c", f"import stages.{stage}") for _ in range(5)) - bare
@@ -50,7 +50,7 @@ def imports() -> Iterator[tuple[str, float, list[str]]]:
 
 
 def pipeline() -> Iterator[tuple[str, float]]:
-    """In a copy: each stage of `dvc repro` on digits, then `dvc repro` with nothing to do, then dvc alone."""
+    """Yield the seconds, in a copy, of each stage on digits, of `dvc repro` with nothing to do, and without stages."""
     with TemporaryDirectory() as folder:
         copy_working_tree(Path(folder))
         set_params(folder, dataset="digits", validation_size=200, epochs=2)
@@ -62,7 +62,7 @@ def pipeline() -> Iterator[tuple[str, float]]:
 
 
 def memory(train: Split, test: Split, statistics: Statistics) -> Iterator[tuple[str, float]]:
-    """Peak resident memory of train and evaluate, in megabytes, on these pictures, one epoch."""
+    """Yield the peak resident memory, in MB, of train and evaluate on these pictures, in one epoch."""
     with TemporaryDirectory() as folder:
         copy_working_tree(Path(folder))
         set_params(folder, epochs=1)
@@ -71,9 +71,9 @@ def memory(train: Split, test: Split, statistics: Statistics) -> Iterator[tuple[
         write_json(f"{folder}/data/classes.json", [str(label) for label in range(10)])
         write_json(f"{folder}/metrics/dataset.json", statistics._asdict())
         for stage in ("train", "evaluate"):
-            # Not getrusage: its peak of a child begins with the size of this process.
+            # The peak that getrusage reports for a child starts with the size of this process.
             code = f"import runpy; runpy.run_module('stages.{stage}', run_name='__main__'); {PRINT_STATUS}"
             output = subprocess.run(
                 [sys.executable, "-c", code], cwd=folder, check=True, capture_output=True, encoding="utf-8"
             )
-            yield stage, int(re.findall(r"VmHWM:\s+(\d+) kB", output.stdout)[-1]) / 1024
+            yield stage, int(re.findall(r"VmHWM:\s+(\d+) kB", output.stdout)[-1]) * 1024 / 1e6

@@ -1,4 +1,4 @@
-"""The tutorial loop, which the benchmark measures against: the same network and data, written as it usually is.
+"""Run the tutorial loop, which the benchmark compares with: the same network and data, written as usual.
 
 As a process of its own, `python -m benchmarks.tutorial`, it has PyTorch's defaults. In the process of the benchmark it
 would also get what runtime.py sets up, such as freed memory that is kept.
@@ -39,11 +39,11 @@ def timed(call: Callable[[], Any]) -> float:
 
 
 class Tutorial:
-    """The process: seconds of an epoch and of a prediction."""
+    """Run this module as a process, which measures the seconds of an epoch or a prediction."""
 
     def __init__(self, images: int, a: Augmentation) -> None:
         command = (sys.executable, "-m", "benchmarks.tutorial", str(images), a.model_dump_json())
-        # A session of its own: Ctrl-C ends the benchmark, and the end of its input then ends this process.
+        # In its own session, Ctrl-C ends only the benchmark, and then the end of its input ends the process.
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8", start_new_session=True
         )
@@ -56,7 +56,7 @@ class Tutorial:
 
 
 class Samples(Dataset[tuple[Tensor, int]]):
-    """One augmented, normalised image (3, 32, 32) and its label at a time."""
+    """Serve one augmented, normalised image (3, 32, 32) and its label at a time."""
 
     def __init__(self, split: Split, statistics: Statistics, a: Augmentation) -> None:
         self.split = split
@@ -75,7 +75,7 @@ def tutorial_loader(split: Split, statistics: Statistics, a: Augmentation) -> Da
 
 
 def train_as_in_a_tutorial(loader: DataLoader[tuple[Tensor, Tensor]]) -> float:
-    """One epoch of the dense network in fp32; the training accuracy, as a tutorial prints it."""
+    """Train the dense network for one epoch in fp32; return the training accuracy, as a tutorial prints it."""
     model = Net("dense", dropout=0.0, classes=10).to(DEVICE)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
     loss_sum, correct, seen = 0.0, 0, 0
@@ -94,13 +94,13 @@ def train_as_in_a_tutorial(loader: DataLoader[tuple[Tensor, Tensor]]) -> float:
 
 @torch.no_grad()
 def predict_as_in_a_tutorial(images: Tensor) -> Tensor:
-    """Logits of normalised images (N, 3, 32, 32), by the dense network in fp32."""
+    """Return logits (N, 10) of normalised images (N, 3, 32, 32), by the dense network in fp32."""
     model = Net("dense", dropout=0.0, classes=10).eval().to(DEVICE)
     return torch.cat([model(batch.to(DEVICE)).cpu() for batch in torch.split(images, 128)])
 
 
 def main() -> None:
-    """For each line `train` or `predict` of stdin, the seconds that it takes."""
+    """Print the seconds that each line of stdin, `train` or `predict`, takes."""
     images, a = int(sys.argv[1]), Augmentation.model_validate_json(sys.argv[2])
     loader, floats = tutorial_loader(pictures(images), STATISTICS, a), torch.randn(images, 3, 32, 32)
     calls = {"train": lambda: train_as_in_a_tutorial(loader), "predict": lambda: predict_as_in_a_tutorial(floats)}

@@ -1,4 +1,4 @@
-"""Run one stage: `python -I stages train`. With -I, no variable of the user's changes what Python imports."""
+"""Run one stage, as in `python -I stages train`. With -I, no variable of the user changes what Python imports."""
 
 import runpy
 import sys

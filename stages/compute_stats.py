@@ -1,4 +1,4 @@
-"""data/train → metrics/dataset.json: mean and std per channel, images per class."""
+"""Write metrics/dataset.json from data/train: mean and std per channel, images per class."""
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from stages.support.start import run_stage
 def compute_stats(_: Params) -> None:
     train, classes = read_split("data/train"), read_json("data/classes.json")
     counts = np.bincount(train.labels, minlength=len(classes)).tolist()
-    # The lists do not clutter `dvc metrics show`, which leaves lists out.
+    # `dvc metrics show` leaves lists out, so these do not clutter it.
     facts = {"images": len(train.labels), "classes": classes, "counts": counts}
     write_json("metrics/dataset.json", facts | channel_statistics(train.images)._asdict())
 

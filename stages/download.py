@@ -1,4 +1,4 @@
-"""params.dataset → data/: the training and test split as arrays, and the class names."""
+"""Write params.dataset to data/: the training and test split as arrays, and the class names."""
 
 import os
 from pathlib import Path
@@ -16,7 +16,7 @@ from stages.support.start import run_stage
 def download(params: Params) -> None:
     mirror = os.environ.get("DATA_MIRROR")
     if mirror and "://" not in mirror:
-        # Relative to the main repository, also in a temporary clone.
+        # The path is relative to the main repository, even in a temporary clone.
         mirror = str(Path(os.environ.get("DVC_ROOT", "."), mirror).resolve())
     try:
         dataset = load_dataset(params.dataset, user_cache_path("cifar10"), mirror)

@@ -1,4 +1,4 @@
-"""models/, data/ and plots/predictions.csv → the pictures in plots/: samples, network, mistakes, examples."""
+"""Draw samples, network, mistakes and examples to plots/, from models/, data/ and plots/predictions.csv."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""models/ and data/test → metrics/test.json, the predictions and scores per class in plots/."""
+"""Evaluate models/ on data/test; write metrics/test.json, predictions and scores to plots/."""
 
 import numpy as np
 

@@ -1,4 +1,4 @@
-"""models/model.safetensors → models/model.onnx; data/test → metrics/export.json, whether both compute the same."""
+"""Export the model to models/model.onnx; write whether both compute the same on data/test to metrics/export.json."""
 
 from pathlib import Path
 

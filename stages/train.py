@@ -1,4 +1,4 @@
-"""data/train and metrics/dataset.json → models/, metrics/train.json, metrics/run.json, curves in plots/."""
+"""Train on data/train and metrics/dataset.json; write models/, metrics/train.json, metrics/run.json and curves."""
 
 import os
 import sys
@@ -9,7 +9,7 @@ from statistics import median
 
 import torch
 
-from cifar10.complexity import count_parameters, multiply_adds, receptive_field
+from cifar10.complexity import size
 from cifar10.core.data import Statistics, hold_out
 from cifar10.core.errors import StoppedError, UserError
 from cifar10.core.lock import hold
@@ -36,29 +36,24 @@ def train_stage(params: Params) -> None:
     training = Training(model, split, validation, statistics, params, runtime)
     identity = training_identity(params, runtime.describe(), declared_files("train"))
     key = digest(identity)
-    # DVC_ROOT: the main repository, also when DVC runs an experiment in a temporary clone.
+    # DVC_ROOT is the main repository, even if DVC runs an experiment in a clone.
     checkpoints = Checkpoints(Path(os.environ.get("DVC_ROOT", "."), "checkpoints", key[:16]), key)
     with hold(checkpoints.folder / "lock", "this training"):
         for line in not_resumed(checkpoints.folder, identity):
             print(line, file=sys.stderr)
         remember(checkpoints.folder, identity)
-        size = {
-            "parameters": count_parameters(model),
-            "receptive_field": receptive_field(model),
-            "multiply_adds": multiply_adds(model),
-        }
-        run(training, checkpoints, partial(write_curves, training, size))
+        run(training, checkpoints, partial(write_curves, training))
 
-        # Nothing about the machine, so that the same inputs give the same bytes.
+        # The settings hold nothing about the machine, so that the same inputs give the same bytes.
         settings = params.model_dump(exclude=EVALUATION | MACHINE)
         save_model(Path("models/model.safetensors"), training.learner.network, classes, statistics, settings)
-        write_curves(training, size)  # also if an earlier run has finished the last epoch
+        write_curves(training)  # an earlier run may have finished the last epoch
         write_run(training, runtime)
         checkpoints.remove()
 
 
 def run(training: Training, checkpoints: Checkpoints, after_epoch: Callable[[], None] = lambda: None) -> None:
-    """Train to the end; an error says what to do next."""
+    """Train to the end. Raise UserError, which says what to do next, if the training fails or is stopped."""
     try:
         with noted_signals() as stop:
             train(training, checkpoints, stop, after_epoch)
@@ -67,7 +62,7 @@ def run(training: Training, checkpoints: Checkpoints, after_epoch: Callable[[], 
         raise UserError(
             f"train: {error}; no network was written; try a lower one: dvc exp run --set-param lr={lower:g}"
         ) from None
-    except RuntimeError as error:  # PyTorch has no class for it
+    except RuntimeError as error:  # PyTorch has no class for a worker's death
         if "DataLoader worker" not in str(error):
             raise
         raise UserError(
@@ -79,17 +74,17 @@ def run(training: Training, checkpoints: Checkpoints, after_epoch: Callable[[], 
         raise StoppedError(f"train: {error}; run the same command again to resume", error.exit_code) from None
 
 
-def write_curves(training: Training, size: dict[str, int]) -> None:
-    """Scores so far, so that `dvc plots show` and `dvc metrics show` follow a training that is running."""
+def write_curves(training: Training) -> None:
+    """Write the scores so far, so that `dvc plots show` and `dvc metrics show` follow a running training."""
     history = training.history
-    write_json("metrics/train.json", history.last() | size)
+    write_json("metrics/train.json", history.last() | size(training.learner.model))
     for name in ("loss", "accuracy"):
         write_csv(f"plots/{name}.csv", ("epoch", "split", name, "best"), history.curve(name))
     write_csv("plots/lr.csv", ("step", "optimizer", "lr"), history.lr)
 
 
 def write_run(training: Training, runtime: Runtime) -> None:
-    """Time and machine, which differ from run to run."""
+    """Write time and machine, which differ from run to run."""
     history = training.history
     speed = {
         "seconds": sum(history.seconds),

@@ -17,7 +17,6 @@ import torch
 from PIL import Image
 
 from cifar10.classify import HOW
-from cifar10.classify.command import classify
 from cifar10.classify.lines import print_lines
 from cifar10.classify.pictures import read_picture
 from cifar10.classify.reader import Reader
@@ -30,6 +29,11 @@ from cifar10.network.model import Net
 ROOT = Path(__file__).parent.parent
 COLOUR = Image.merge("RGB", [Image.linear_gradient("L"), Image.radial_gradient("L"), Image.new("L", (256, 256))])
 CLASSES = [f"class {i}" for i in range(10)]
+
+
+def classify(arguments: list[str], model_file: str | None, top: int, as_json: bool) -> int:
+    with Reader() as reader:
+        return print_lines(reader, arguments, model_file, top, as_json)
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ import yaml
 from safetensors import safe_open
 from sklearn.metrics import f1_score
 
-from cifar10.complexity import count_parameters, multiply_adds, receptive_field
+from cifar10.complexity import size
 from cifar10.core.params import EVALUATION, MACHINE
 from cifar10.core.params_file import parse_params
 from cifar10.export.session import load_exported, probabilities
@@ -68,10 +68,7 @@ def test_each_stage_writes_what_is_declared(clone: Clone, monkeypatch: pytest.Mo
         assert [float(curve[name][i]) for i in (1, 3)] == pytest.approx(last, rel=1e-5)
     assert train["train_loss"] < np.log(10)  # a uniform guess
     assert train["validation_accuracy"] > 0.3  # chance: 0.10
-    network = Net(params.execution, 0.0, classes=10)
-    size = {each.__name__: each(network) for each in (receptive_field, multiply_adds)}
-    size["parameters"] = count_parameters(network)
-    assert {key: train[key] for key in size} == size
+    assert train.items() >= size(Net(params.execution, 0.0, classes=10)).items()
     rates = read("plots/lr.csv")
     assert (rates["step"], rates["optimizer"]) == (["0", "0"], ["SGD", "Muon"])  # every 50th of 28 steps
     run = read("metrics/run.json")

@@ -1,4 +1,4 @@
-"""The command `cifar10`, also `python -m cifar10`."""
+"""Run the command `cifar10`, also called `python -m cifar10`."""
 
 import argparse
 import os
@@ -33,17 +33,20 @@ def main() -> None:
     arguments = parser.parse_args()
 
     isolate()
-    from cifar10.classify.command import classify  # a fifth of a second, which --help need not wait for
+    from cifar10.classify.reader import Reader  # takes a fifth of a second, which --help need not wait for
     from cifar10.core.errors import UserError
 
     try:
-        code = classify(arguments.pictures, arguments.model, arguments.top, arguments.json)
+        with Reader() as reader:  # its process starts while this one loads ONNX Runtime
+            from cifar10.classify.lines import print_lines
+
+            code = print_lines(reader, arguments.pictures, arguments.model, arguments.top, arguments.json)
         print(end="", flush=True)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         code = error.exit_code
-    except OSError as error:  # the disk is full, the terminal is lost
-        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 # until the end; flushing would fail as well
+    except OSError as error:  # the disk is full, or the terminal is lost
+        sys.stdout = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 # stays open, because flushing at exit would fail as well
         print(f"error: standard output: cannot be written: {error.strerror}", file=sys.stderr)
         code = 1
     sys.exit(code)

@@ -1,4 +1,4 @@
-"""Per-channel mean and standard deviation, exact and streaming."""
+"""Compute the mean and standard deviation of each channel."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,10 +7,10 @@ from cifar10.core.data import Statistics
 
 
 def channel_statistics(images: NDArray[np.uint8], chunk: int = 4096) -> Statistics:
-    """Mean and std over all pixels of uint8 images (N, H, W, 3), in 0...1.
+    """Return mean and std over all pixels of uint8 images (N, H, W, 3), in 0...1.
 
-    Counts how often each of the 256 values occurs, in integers, `chunk` images at a time: no float copy of the images,
-    no rounding before the last step, and the same result for every chunk size.
+    It counts each of the 256 values, `chunk` images at a time, so it needs no float copy of the images, and the result
+    is the same for every chunk size.
     """
     counts = np.zeros((3, 256), np.int64)
     for start in range(0, len(images), chunk):

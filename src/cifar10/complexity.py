@@ -1,4 +1,4 @@
-"""Size, cost and receptive field of a network, computed from its modules."""
+"""Compute a network's size, cost and receptive field from its modules."""
 
 import torch
 from torch import nn
@@ -8,13 +8,19 @@ from cifar10.core import SIDE
 from cifar10.network.model import Net
 
 
+def size(model: nn.Module) -> dict[str, int]:
+    """Return what metrics/train.json holds of a network."""
+    counts = {"parameters": count_parameters, "receptive_field": receptive_field, "multiply_adds": multiply_adds}
+    return {name: count(model) for name, count in counts.items()}
+
+
 def count_parameters(model: nn.Module) -> int:
-    """Trainable parameters, BatchNorm's scale and shift included."""
+    """Return the number of trainable parameters, including BatchNorm's scale and shift."""
     return sum(p.numel() for p in model.parameters() if p.requires_grad)
 
 
 def receptive_field(model: nn.Module) -> int:
-    """Side, in pixels, of the square of input that reaches one output of a chain of convolutions and poolings."""
+    """Return the side, in pixels, of the input square that one output of a chain of convolutions and poolings sees."""
     size, jump = 1, 1  # jump: distance, in input pixels, between two neighbouring positions of the current map
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
@@ -27,22 +33,22 @@ def receptive_field(model: nn.Module) -> int:
 
 
 def multiply_adds(model: nn.Module) -> int:
-    """Return the multiply-adds of the convolutions for one image (3, SIDE, SIDE), padding counted."""
+    """Return the multiply-adds of the convolutions for one image (3, 32, 32), including those with padding."""
     return _multiply_adds(model)["Global"]
 
 
 def multiply_adds_by_layer(network: Net) -> dict[str, int]:
-    """The same for each layer of `network`, by its name, and the head."""
+    """Return the multiply-adds of each layer of `network` and of its head, by name."""
     counts = _multiply_adds(network)
     names = {name: f"Net.features.{name}" for name, _ in network.features.named_children()} | {"head": "Net.head"}
     return {name: counts[path] for name, path in names.items()}
 
 
 def _multiply_adds(model: nn.Module) -> dict[str, int]:
-    """By the path of each module, and "Global" for all."""
+    """Return the multiply-adds by the path of each module; "Global" is their sum."""
     device, training = next(model.parameters()).device, model.training
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         model.eval()(torch.zeros(1, 3, SIDE, SIDE, device=device))
     model.train(training)
-    # The counter has a multiply-add as two operations.
+    # The counter counts a multiply-add as two operations.
     return {path: sum(counts.values()) // 2 for path, counts in counter.get_flop_counts().items()}

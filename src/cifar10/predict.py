@@ -1,4 +1,4 @@
-"""Logits of images, as they are or averaged over several views, and their loss and accuracy."""
+"""Compute logits of images, plain or averaged over several views, and their loss and accuracy."""
 
 from collections.abc import Iterator
 from typing import NamedTuple, assert_never
@@ -39,7 +39,7 @@ class Logits(NamedTuple):
 def predict(
     model: Net, images: NDArray[np.uint8], statistics: Statistics, runtime: Runtime, tta: TestTimeAugmentation = "none"
 ) -> Logits:
-    """Map uint8 images (N, 32, 32, 3) to float32 logits on the CPU, by `model` as it is in evaluation mode."""
+    """Map uint8 images (N, 32, 32, 3) to float32 logits (N, 10) on the CPU, by a copy of `model` in evaluation mode."""
     model, parts = folded(model), []
     with torch.inference_mode(), runtime.autocast():
         for batch in normalised(images, statistics, runtime):
@@ -50,9 +50,9 @@ def predict(
 
 
 def views(images: Tensor, tta: TestTimeAugmentation) -> Iterator[tuple[float, Tensor]]:
-    """Weight and images (N, C, H, W) of each view: first as they are, then mirrored, and both moved by a pixel.
+    """Yield weight and images (N, C, H, W) of each view: plain, mirrored, and both moved by a pixel diagonally.
 
-    As in cifar10-airbench; the border is reflected.
+    The border is reflected. cifar10-airbench uses the same views.
     """
     match tta:
         case "none":
@@ -75,11 +75,11 @@ def views(images: Tensor, tta: TestTimeAugmentation) -> Iterator[tuple[float, Te
 def normalised(
     images: NDArray[np.uint8], statistics: Statistics, runtime: Runtime, batch_size: int = 125
 ) -> Iterator[Tensor]:
-    """Batches of uint8 images (N, 32, 32, 3), normalised, on the device."""
+    """Yield batches of uint8 images (N, 32, 32, 3), normalised, on the device."""
     normalise = Normalise(statistics, runtime.device)
     for start in range(0, len(images), batch_size):
         batch = normalise(torch.from_numpy(np.array(images[start : start + batch_size])).to(runtime.device))
-        with runtime.turn:  # which lasts until the next batch is asked for
+        with runtime.turn:  # lasts until the next batch is asked for
             yield batch
 
 

@@ -1,1 +1,1 @@
-"""What every stage shares: how it starts, stops, reads and writes."""
+"""Hold what every stage shares: how it starts, stops, reads and writes."""

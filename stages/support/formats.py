@@ -1,4 +1,4 @@
-"""The formats of the pipeline's files: JSON, CSV, arrays; written atomically, verified when read."""
+"""Read and write the pipeline's files: JSON, CSV and arrays, written atomically and verified when read."""
 
 import csv
 import io
@@ -45,9 +45,9 @@ def table(data: bytes, columns: Mapping[str, type]) -> list[dict[str, Any]]:
 
 
 def declared_files(stage: str) -> list[Path]:
-    """Return the files that dvc.yaml declares as deps of `stage`: of a folder its modules, of a split its digests.
+    """Return the files that dvc.yaml declares as deps of `stage`: a folder's modules, a split's digests.
 
-    As for DVC (.dvcignore), what editors and tools leave there is no module.
+    Like DVC (.dvcignore), it skips what editors and tools leave in a folder.
     """
     deps = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"][stage]["deps"]
     files: list[Path] = []
@@ -59,7 +59,7 @@ def declared_files(stage: str) -> list[Path]:
 
 
 def read_split(folder: str) -> Split:
-    """Memory maps of a split's arrays; UserError where a file is missing or damaged."""
+    """Return memory maps of a split's arrays. Raise UserError if a file is missing or damaged."""
     with explained(folder):
         digests = json.loads(Path(folder, DIGESTS).read_text(encoding="utf-8"))
         for name in ("images.npy", "labels.npy"):
@@ -95,12 +95,12 @@ def write_csv(path: str, header: Iterable[str], rows: Iterable[Iterable[object]]
 
 @contextmanager
 def explained(path: str) -> Iterator[None]:
-    """Around code that reads `path`: a UserError says how to make or repair the file."""
+    """Turn errors of code that reads `path` into a UserError, which says how to make or repair the file."""
     try:
         yield
     except FileNotFoundError:
         raise UserError(f"{path}: is missing; make it with: dvc repro") from None
     except (ValueError, OSError) as error:
-        # DVC trusts read-only files in its cache; made writable, they are checked.
+        # DVC trusts read-only files in its cache, but checks writable ones.
         repair = f"chmod -R u+w .dvc/cache; rm -r {path}; dvc repro"
         raise UserError(f"{path}: cannot be read: {error}; repair it with: {repair}") from None

@@ -1,4 +1,4 @@
-"""How a stage starts, and how it reports errors."""
+"""Start a stage, and report its errors."""
 
 import os
 import signal
@@ -14,7 +14,7 @@ from stages.support.stop import stop_signals
 
 
 def run_stage(stage: Callable[[Params], None]) -> None:
-    """Call `stage` with the validated parameters; a UserError is printed, one line per fault, without a traceback."""
+    """Call `stage` with the validated parameters. Print a UserError without a traceback, one line per fault; exit."""
     for number in stop_signals():
         signal.signal(number, lambda number, _: sys.exit(128 + number))  # the shell's codes: 143, 130, 129
     try:

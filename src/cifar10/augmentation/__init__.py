@@ -1,1 +1,1 @@
-"""The augmentation of the training images; train and draw depend on it."""
+"""Augment the training images, for the stages train and draw."""

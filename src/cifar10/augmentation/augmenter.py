@@ -1,4 +1,4 @@
-"""Which images are mirrored, and the form of the augmentation that params.yaml names."""
+"""Choose the augmentation that params.yaml names, and the images to mirror."""
 
 from typing import assert_never
 
@@ -10,12 +10,12 @@ from cifar10.augmentation.transforms import Composed
 from cifar10.core.data import Statistics
 from cifar10.core.params import Augmentation, Params
 
-# The third number of a seed, one for each use; not 0, as [a, b] and [a, b, 0] give the same stream.
+# The third number of a seed, one for each use. None is 0, because [a, b] and [a, b, 0] give the same stream.
 ORDER, DROPOUT, SAMPLES, AVERAGE, FLIPS, FIRST_STEP = 1, 2, 3, 4, 5, 6
 
 
 def augmenter(params: Params, statistics: Statistics) -> Composed | Fused:
-    """Return what maps uint8 images (N, 32, 32, 3) and entropy to augmented images."""
+    """Return a callable that maps uint8 images (N, 32, 32, 3) and entropy to augmented images."""
     match params.augment_with:
         case "albumentations":
             return Composed(params.augmentation, statistics.mean)
@@ -26,9 +26,9 @@ def augmenter(params: Params, statistics: Statistics) -> Composed | Fused:
 
 
 def alternate_flips(a: Augmentation, images: int, seed: int, epoch: int) -> NDArray[np.bool_]:
-    """Return a mask (images,) of those to mirror in `epoch`: a random half in even epochs, the other half in odd ones.
+    """Return a mask (images,) of the images to mirror: a random half in even epochs, the other half in odd ones.
 
-    If `a.flip` is random, the mask is all False, and flips are drawn with the other changes. After cifar10-airbench.
+    cifar10-airbench does the same. If `a.flip` is random, the mask is all False, because the transforms draw the flips.
     """
     if a.flip == "random":
         return np.zeros(images, bool)

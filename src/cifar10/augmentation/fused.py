@@ -1,6 +1,6 @@
-"""The augmentation of transforms.py with the same pixels, faster.
+"""Compute the same pixels as transforms.py, faster.
 
-All random numbers of a batch are drawn first, by the same calls in the same order as albumentations 2.0.8 makes them.
+All random numbers of a batch are drawn first, by the calls that albumentations 2.0.8 makes, in the same order.
 """
 
 from collections.abc import Sequence
@@ -21,16 +21,16 @@ KNOWN = [A.HorizontalFlip, A.Affine, A.CoarseDropout]
 
 
 class Draws(NamedTuple):
-    """What happens to each of N images."""
+    """Hold the changes to each of N images."""
 
     flips: NDArray[np.bool_]  # (N,)
-    moves: NDArray[np.bool_]  # (N,): whether the matrix is not the identity
+    moves: NDArray[np.bool_]  # (N,): whether the matrix is applied
     matrices: NDArray[np.float64]  # (N, 2, 3): where pixel (x, y, 1) of the flipped image goes
-    corners: NDArray[np.int64]  # (N, 2): row and column where the hole starts; SIDE, outside, where there is none
+    corners: NDArray[np.int64]  # (N, 2): row and column where the hole starts; SIDE, outside, if there is none
 
 
 def draw(a: Augmentation, count: int, entropy: Sequence[int]) -> Draws:
-    """Draw what `composed` would for `count` images, one after the other: the same calls of the same generators."""
+    """Draw what `composed` would draw for `count` images in turn, by the same calls of the same generators."""
     numpy_generator, py_random = generators(entropy)
     chance, uniform, randint = py_random.random, py_random.uniform, py_random.randint
     integers = numpy_generator.integers
@@ -42,20 +42,20 @@ def draw(a: Augmentation, count: int, entropy: Sequence[int]) -> Draws:
         return p >= 1 or (p > 0 and chance() < p)
 
     for _ in range(count):
-        chance()  # Compose has a probability of its own, 1
+        chance()  # Compose draws for its own probability, which is 1
         flips.append(happens(a.random_flip_p))
         moves.append(happens(a.affine_p))
         if moves[-1]:
             x, y = randint(-shift, shift), randint(-shift, shift)
             uniform(0, 0), uniform(0, 0)  # shear in x and y
-            scale, _ = uniform(1 - a.scale, 1 + a.scale), uniform(1 - a.scale, 1 + a.scale)  # keep_ratio: x for y too
+            scale, _ = uniform(1 - a.scale, 1 + a.scale), uniform(1 - a.scale, 1 + a.scale)  # keep_ratio: x is y too
             affine.append((x, y, scale, uniform(-a.rotate, a.rotate)))
         else:
             affine.append((0, 0, 1.0, 0.0))
         if happens(a.hole_p):
-            randint(1, 1)  # how many holes
+            randint(1, 1)  # the number of holes
             corners.append((int(integers(0, places)), int(integers(0, places))))
-            integers(0, 2**32 - 1)  # a seed, for fills that are random
+            integers(0, 2**32 - 1)  # the seed of a random fill
         else:
             corners.append((SIDE, SIDE))
     x, y, scale, angle = np.array(affine).T
@@ -68,14 +68,14 @@ def draw(a: Augmentation, count: int, entropy: Sequence[int]) -> Draws:
 
 
 class Fused:
-    """Map uint8 images (N, 32, 32, 3) to the same augmented ones as Composed, about eight times faster."""
+    """Map uint8 images (N, 32, 32, 3) like Composed, about eight times faster. Raise UserError for other transforms."""
 
     def __init__(self, a: Augmentation, mean: Sequence[float]) -> None:
         if (found := [type(transform) for transform in composed(a, mean).transforms]) != KNOWN:
             names = ", ".join(each.__name__ for each in found)
             raise UserError(f"augment_with: fused does not know this list of transforms: {names}; use albumentations")
         self.augmentation, self.fill = a, np.array(fill_value(mean), np.uint8)
-        # A shift is by whole pixels, so by itself it needs no interpolation: the same pixels, faster.
+        # Shifts are by whole pixels, so without scale and rotation the nearest pixel is exact, and faster.
         only_shifts = a.scale == 0 and a.rotate == 0
         self.interpolation = cv2.INTER_NEAREST if only_shifts else cv2.INTER_LINEAR
 

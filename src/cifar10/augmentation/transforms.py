@@ -1,7 +1,7 @@
-"""The training augmentation: a list of albumentations transforms, applied image by image.
+"""Augment training images one by one, by a list of albumentations transforms.
 
 To try another transform, add it to the list in `composed` and train with `augment_with: albumentations`. The faster
-form in fused.py refuses any other list than these three; a test compares it with this one.
+form in fused.py refuses any other list.
 """
 
 import random
@@ -19,8 +19,8 @@ cv2.setNumThreads(0)  # a 32x32 image is too small for a thread pool
 
 
 def composed(a: Augmentation, mean: Sequence[float]) -> A.Compose:
-    """The three transforms for one uint8 image (32, 32, 3); `mean` (0...1), per channel, fills the hole."""
-    # In whole pixels, the largest included: Affine would truncate a fraction, and never draw the largest shift.
+    """Return the three transforms for one uint8 image (32, 32, 3); `mean` (0...1), per channel, fills the hole."""
+    # Whole pixels, because Affine would truncate a fraction and so never draw the largest shift.
     shift = round(SIDE * a.shift)
     return A.Compose(
         [
@@ -46,18 +46,18 @@ def composed(a: Augmentation, mean: Sequence[float]) -> A.Compose:
 
 
 def fill_value(mean: Sequence[float]) -> tuple[int, ...]:
-    """The mean (0...1) as grey levels 0...255, which is what CoarseDropout takes; 0.5 would paint black."""
+    """Return `mean` (0...1) as grey levels 0...255, which CoarseDropout takes; 0.5 would paint black."""
     return tuple(round(255 * channel) for channel in mean)
 
 
 def generators(entropy: Sequence[int]) -> tuple[np.random.Generator, random.Random]:
-    """The two generators that albumentations draws from, both derived from `entropy`."""
+    """Return the two generators that albumentations draws from, derived from `entropy`."""
     numbers, integers = np.random.SeedSequence(entropy).spawn(2)
     return np.random.default_rng(numbers), random.Random(int(integers.generate_state(1, np.uint64)[0]))
 
 
 class Composed:
-    """Map uint8 images (N, 32, 32, 3) to augmented ones, image by image; all draws derive from `entropy` alone."""
+    """Map uint8 images (N, 32, 32, 3) to augmented images, one by one; all draws derive from `entropy` alone."""
 
     def __init__(self, a: Augmentation, mean: Sequence[float]) -> None:
         self.transform = composed(a, mean)

@@ -1,4 +1,4 @@
-"""The process that decodes pictures; `reader` starts it. Its limits hold whatever a decoder does, also in C code."""
+"""Decode pictures, in a process that `reader` starts. Its limits hold for C code as well."""
 
 import ctypes
 import errno
@@ -16,21 +16,21 @@ from cifar10.core.errors import UserError
 
 
 def serve() -> None:
-    """Answer each file that comes from standard input, until its end.
+    """Answer each open file that comes through standard input, until its end.
 
-    The answer is a line, which says why the picture cannot be read. If it can, the line is empty, and pixels follow.
+    The answer is a line that says why the picture cannot be read, or an empty line and the pixels.
     """
     for each in (signal.SIGINT, signal.SIGPROF):
         signal.signal(each, signal.SIG_DFL)
     number = _error_number()
-    Image.preinit()  # the usual formats, while the other process loads the network
+    Image.preinit()  # loads the usual formats while the other process loads the network
     with socket.socket(fileno=0) as parent:
         while files := socket.recv_fds(parent, 1, 1)[1]:
             _limit_memory()
             signal.setitimer(signal.ITIMER_PROF, MOST_SECONDS)  # SIGPROF ends this process
             reason, pixels = "", b""
             number.value = 0
-            with open(files[0], "rb") as file:  # noqa: PTH123 # the number of an open file
+            with open(files[0], "rb") as file:  # noqa: PTH123 # a file descriptor
                 try:
                     pixels = read_picture(file).tobytes()
                 except MemoryError:
@@ -41,7 +41,7 @@ def serve() -> None:
 
 
 def _limit_memory() -> None:
-    """Allow as many more bytes as bring what is in memory to MOST_MEMORY. On macOS, which cannot, `reader` watches."""
+    """Limit resident memory to MOST_MEMORY on Linux, whose limit counts mapped memory. On macOS, `reader` watches."""
     if sys.platform == "linux":
         pages = Path("/proc/self/statm").read_text(encoding="ascii").split()
         mapped, resident = (int(number) * resource.getpagesize() for number in pages[:2])

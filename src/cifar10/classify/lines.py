@@ -1,4 +1,4 @@
-"""From pictures to lines of class probabilities."""
+"""Print lines of class probabilities for pictures."""
 
 import json
 import os
@@ -16,7 +16,7 @@ from cifar10.core import SIDE
 from cifar10.core.errors import UserError
 from cifar10.export.session import BATCH_SIZE, ExportedModel, load_exported, probabilities
 
-# Beside src/, where the package is installed from its repository.
+# The folder is beside src/ if the package is installed from its repository.
 RELEASE = Path(__file__).resolve().parents[3] / "release/cifar10.onnx"
 SUFFIXES = {
     *(".png", ".jpg", ".jpeg", ".jfif", ".mpo", ".gif", ".webp", ".avif", ".bmp", ".tif", ".tiff"),
@@ -25,9 +25,9 @@ SUFFIXES = {
 
 
 def print_lines(reader: Reader, arguments: list[str], model_file: str | None, top: int, as_json: bool) -> int:
-    """Print a line for each picture in the files and folders; return the exit code: 1 where one was refused.
+    """Print a line for each picture in the files and folders; return the exit code, 1 if one was refused.
 
-    UserError where there is no network, or it has fewer classes than `top`.
+    Raise UserError if the network cannot be read or has fewer classes than `top`.
     """
     model = _model(model_file)
     if top > len(model.classes):
@@ -56,7 +56,7 @@ def _model(file: str | None) -> ExportedModel:
 
 
 def _files(argument: str, output: "_Output") -> list[str]:
-    """The argument, or the pictures in it where it is a folder, sorted; hidden files and links to folders are left."""
+    """Return the argument or, if it is a folder, its pictures, sorted; skip hidden files and links to folders."""
     if not os.path.isdir(argument):  # noqa: PTH112 # Path.is_dir raises for some names
         return [argument]
     found, before = [], output.refused
@@ -71,7 +71,7 @@ def _files(argument: str, output: "_Output") -> list[str]:
 
 
 def _readable(reader: Reader, sources: list[tuple[str, bool]], output: "_Output") -> Iterator[tuple[str, bytes]]:
-    """The pictures that can be read. Of pipes, only those that the user named: nobody may ever write into another."""
+    """Yield name and pixels of each picture that can be read; refuse others. Read a pipe only if the user named it."""
     for name, named in output.progress(sources):
         try:
             yield name, reader.read(name, pipe=named)
@@ -80,7 +80,7 @@ def _readable(reader: Reader, sources: list[tuple[str, bool]], output: "_Output"
 
 
 class _Output:
-    """Lines on standard output, for people or as JSON; refusals on standard error; a progress bar for many pictures."""
+    """Print results on standard output, refusals on standard error, and a progress bar for many pictures."""
 
     def __init__(self, classes: list[str], top: int, as_json: bool) -> None:
         self.classes, self.top, self.as_json = classes, top, as_json
@@ -131,5 +131,5 @@ class _Output:
 
 
 def _shown(name: str) -> str:
-    """A file's name on a terminal: it may hold line ends, codes that the terminal obeys, and bytes of no alphabet."""
+    """Escape the line ends, the codes for terminals and the invalid bytes that a file's name may hold."""
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in name)

@@ -1,4 +1,4 @@
-"""A picture file as the network takes it, or the reason why it cannot be read."""
+"""Read a picture file as the network takes it, or say why it cannot be read."""
 
 import re
 import warnings
@@ -11,21 +11,21 @@ from cifar10.classify.depth import Depth, depth_of
 from cifar10.core import SIDE
 from cifar10.core.errors import UserError
 
-# Not EPS, for which Pillow starts another program, nor TGA, which begins like nothing in particular. JPEG includes MPO.
+# EPS is left out because Pillow starts another program for it, TGA because it has no signature. JPEG includes MPO.
 FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "AVIF", "BMP", "TIFF", "JPEG2000", "PPM", "ICO")
-MOST_PIXELS = 64_000_000  # decoded, a quarter of a gigabyte
+MOST_PIXELS = 64_000_000  # a quarter of a gigabyte when decoded
 NO_MEMORY = re.compile("out of memory|too much memory|data too large|decoder error -9", re.I)
 UNSUPPORTED = re.compile("unsupported|not (yet )?supported|unknown|cannot handle|unable|samples per pixel|ftyp", re.I)
 
 
 def read_picture(file: BinaryIO) -> Image.Image:
-    """Return the picture in an open file as RGB of 32x32; raise UserError, or MemoryError, if it cannot be read."""
+    """Return the picture in an open file as 32x32 RGB. Raise UserError or MemoryError if it cannot be read."""
     try:
         with warnings.catch_warnings(action="ignore"):
             return _scaled(_open(file), file)
     except (UserError, MemoryError):
         raise
-    except Image.DecompressionBombError as error:  # of what the file holds inside; it names the number of pixels
+    except Image.DecompressionBombError as error:  # of a picture inside the file; the message names its pixels
         pixels = next((int(number) for number in re.findall(r"\d+", str(error))), 0)
         raise UserError(f"has too many pixels: {pixels:,}, at most {MOST_PIXELS:,}; make it smaller") from None
     except Exception as error:  # Pillow raises almost anything
@@ -38,7 +38,7 @@ def _reason(error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"cannot be read: {error.strerror}"
     text = " ".join(str(error).split())
-    if isinstance(error.__cause__, KeyError) and text.isdigit():  # in a table of what Pillow reads
+    if isinstance(error.__cause__, KeyError) and text.isdigit():  # missing in a table of what Pillow reads
         text = f"unknown code {text}"
     if UNSUPPORTED.search(text):
         return f"is of an unsupported kind: {text}; save it as PNG"
@@ -46,7 +46,7 @@ def _reason(error: Exception) -> str:
 
 
 def _open(file: BinaryIO) -> ImageFile.ImageFile:
-    """Read the header alone; raise UserError if it is of no picture, or of one that is too large."""
+    """Read only the header. Raise UserError if the file is not a picture, or too large."""
     Image.MAX_IMAGE_PIXELS = MOST_PIXELS // 2  # Pillow raises an error for more than twice as many
     PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY = 2**28  # a colour profile or XMP may be large
     start = file.read(1000)
@@ -64,7 +64,7 @@ def _open(file: BinaryIO) -> ImageFile.ImageFile:
 
 
 def _factory(start: bytes) -> Callable[[IO[bytes], str], ImageFile.ImageFile]:
-    """Return Pillow's reader of files that begin like this. Image.open would keep its reasons to itself."""
+    """Return Pillow's reader for files that begin with `start`. Image.open would hide why a file cannot be read."""
     for load in (Image.preinit, Image.init):  # the second loads all formats, which takes longer
         load()
         for name in FORMATS:
@@ -77,7 +77,7 @@ def _factory(start: bytes) -> Callable[[IO[bytes], str], ImageFile.ImageFile]:
 def _scaled(image: ImageFile.ImageFile, file: BinaryIO) -> Image.Image:
     """Decode the first frame, turn it upright, and do what HOW says. At most two copies exist at a time."""
     depth = depth_of(image, file)
-    image.draft(None, (8 * SIDE, 8 * SIDE))  # a JPEG: decoded at up to an eighth of its size, four times faster
+    image.draft(None, (8 * SIDE, 8 * SIDE))  # decodes a JPEG at down to an eighth of its size, four times faster
     ImageOps.exif_transpose(image, in_place=True)
     side = min(image.size)
     left, top = (image.width - side) // 2, (image.height - side) // 2
@@ -94,18 +94,18 @@ def _scaled(image: ImageFile.ImageFile, file: BinaryIO) -> Image.Image:
 
 
 def _eight_bits(image: Image.Image, depth: Depth) -> Image.Image:
-    """The upper 8 of 16 bits of grey; Pillow would take all above 255 for white, but does it so for colours."""
+    """Reduce 16 bits of grey to the upper 8, as Pillow does for colours; it would make all grey above 255 white."""
     if image.mode == "F":
         raise UserError("has floating-point pixels, whose black and white nobody knows; save it with 8 bits")
-    if image.mode == "La":  # grey multiplied by its opacity, which Pillow converts to nothing else
+    if image.mode == "La":  # grey multiplied by its opacity, which Pillow converts only to LA
         return image.convert("LA")
     if not image.mode.startswith("I"):
         return image
-    import numpy as np  # which takes longer to load than all else here, and only these few need
+    import numpy as np  # imported here, because it loads slowly and few pictures need it
 
     transparent = image.info.get("transparency")  # a value of 16 bits
     grey = Image.new("L" if transparent is None else "LA", image.size)
-    for top in range(0, image.height, 100):  # all at once, they would need three more copies
+    for top in range(0, image.height, 100):  # all rows at once would need three more copies
         values = np.asarray(image.crop((0, top, image.width, min(top + 100, image.height))))
         if values.min() < 0 or values.max() > 65_535:
             raise UserError("has pixels of 32 bits, whose white nobody knows; save it with 8 bits")

@@ -1,4 +1,4 @@
-"""Open pictures, and have them decoded in a process of its own (`decoder`), which may be killed and started again."""
+"""Open pictures, and have them decoded in another process (`decoder`), which may be killed and started again."""
 
 import os
 import select
@@ -20,11 +20,11 @@ from cifar10.core.errors import UserError
 MOST_BYTES = 256_000_000  # of a pipe
 SOURCES = str(Path(__file__).resolve().parents[2])
 DECODER = "import sys; sys.path[:] = sys.argv[1:]; from cifar10.classify.decoder import serve; serve()"
-WATCHES = sys.platform == "darwin"  # it does not enforce a process's own limit
+WATCHES = sys.platform == "darwin"  # macOS does not enforce a process's memory limit
 
 
 class Reader:
-    """One decoder for all pictures. It ends with its input, so it does not outlive this process."""
+    """Run one decoder for all pictures. It ends with its input, so it does not outlive this process."""
 
     def __init__(self) -> None:
         self._start()
@@ -39,12 +39,12 @@ class Reader:
     def read(self, source: str, pipe: bool) -> bytes:
         """Return the pixels (32, 32, 3), RGB, of a file, or of standard input for "-"; read a pipe only if `pipe`.
 
-        UserError says why a picture cannot be read.
+        Raise UserError, which says why, if the picture cannot be read.
         """
         reason = b""
         with opened(source, pipe) as file, suppress(ConnectionError):  # the decoder has died
             rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack("i", file.fileno()))
-            # Without the flag, which socket.send_fds ignores, SIGPIPE, set to its default, would end this process.
+            # Without the flag, which socket.send_fds ignores, SIGPIPE would end this process.
             self._socket.sendmsg([b"."], [rights], getattr(socket, "MSG_NOSIGNAL", 0))
             if WATCHES:
                 self._watch()
@@ -52,7 +52,7 @@ class Reader:
         if not reason:
             code = self._end()
             self._start()
-            killed = {-signal.SIGPROF: TOO_SLOW, -signal.SIGKILL: TOO_LARGE}  # SIGKILL is the system's, or _watch's
+            killed = {-signal.SIGPROF: TOO_SLOW, -signal.SIGKILL: TOO_LARGE}  # the system or _watch sends SIGKILL
             raise UserError(killed.get(code, f"cannot be read: its decoder ended with exit code {code}"))
         if reason != b"\n":
             raise UserError(reason.decode().rstrip("\n"))
@@ -60,18 +60,18 @@ class Reader:
 
     def _start(self) -> None:
         self._socket, theirs = socket.socketpair()
-        if sys.platform == "darwin":  # it has this instead of MSG_NOSIGNAL
+        if sys.platform == "darwin":  # macOS has this instead of MSG_NOSIGNAL
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_NOSIGPIPE, 1)
         self._answers = self._socket.makefile("rb")
-        command = [sys.executable, "-I", "-S", "-c", DECODER, SOURCES, *sys.path]  # this process's modules, no others
+        command = [sys.executable, "-I", "-S", "-c", DECODER, SOURCES, *sys.path]  # only this process's modules
         with theirs:
             try:
                 self._process = subprocess.Popen(
                     command,
-                    env=os.environ | {"MALLOC_ARENA_MAX": "1"},  # glibc reserves 64 MB for each thread otherwise
+                    env=os.environ | {"MALLOC_ARENA_MAX": "1"},  # otherwise glibc reserves 64 MB for each thread
                     stdin=theirs.fileno(),
                     stdout=subprocess.DEVNULL,
-                    stderr=subprocess.DEVNULL,  # lines of libtiff and of Pillow's logger
+                    stderr=subprocess.DEVNULL,  # libtiff and Pillow's logger print to it
                 )
             except OSError as error:
                 raise UserError(f"{sys.executable}: cannot be started: {error.strerror}") from None
@@ -110,7 +110,7 @@ def opened(source: str, pipe: bool) -> BinaryIO:
 
 
 def _copy(pipe: BinaryIO) -> BinaryIO:
-    """Pillow must be able to go back in a file."""
+    """Copy `pipe` to a file, in which Pillow can go back. Raise UserError if it holds more than MOST_BYTES."""
     copy = tempfile.TemporaryFile()  # noqa: SIM115 # the caller closes it
     while block := pipe.read(1_000_000):
         if copy.tell() + len(block) > MOST_BYTES:

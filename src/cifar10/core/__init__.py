@@ -1,3 +1,3 @@
-"""What every stage uses: parameters, errors, the form of the data, files."""
+"""Hold what every stage uses: parameters, errors, the form of the data, files."""
 
-SIDE = 32  # pixels, of every image; a square of three channels
+SIDE = 32  # pixels; every image is a square of three channels

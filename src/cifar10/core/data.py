@@ -1,4 +1,4 @@
-"""The types in which the stages exchange the data, and the validation split."""
+"""Define the types in which the stages exchange data, and hold out the validation split."""
 
 from typing import NamedTuple
 
@@ -20,7 +20,7 @@ def hold_out(split: Split, validation_size: int, seed: int) -> tuple[Split, Spli
     """Split N images into N - `validation_size` for training and the rest for validation, stratified by class."""
     if validation_size == 0:
         return split, Split(split.images[:0], split.labels[:0])
-    from sklearn.model_selection import train_test_split  # only here: it takes a second to import
+    from sklearn.model_selection import train_test_split  # imported here, because it takes a second
 
     indices = np.arange(len(split.labels))
     train, validation = train_test_split(indices, test_size=validation_size, stratify=split.labels, random_state=seed)

@@ -1,18 +1,18 @@
-"""What our processes inherit: nothing that a shell, a git hook, a notebook or a container exports for others.
+"""Remove the variables that a shell, a git hook, a notebook or a container exports for other programs.
 
-As a script, it prints the names of the variables to remove, for the Makefile and setup.sh. It imports nothing but the
-standard library, because the machines of a cluster run it before anything is installed there.
+As a script, print the names of these variables, for the Makefile and setup.sh. Import only the standard library,
+because the machines of a cluster run this file before anything is installed.
 """
 
 import os
 import re
 import sys
 
-# git exports where the repository of a hook is, a notebook its way of drawing, a shell another library's folder ...
+# For example, git exports a hook's repository, a notebook its way of drawing, a shell another library's folder.
 FOREIGN = re.compile(
     r"(GIT|PIP|UV)_\w+|PYTHON\w+|(MAKE|MF)[A-Z]+|MPLBACKEND|MATPLOTLIBRC|CDPATH|OMP_(DYNAMIC|THREAD_LIMIT|PROC_BIND|PLACES)"
 )
-# ... but who commits, how the network is reached and where packages come from is for us as well.
+# Our processes need to know who commits, how the network is reached and where packages come from.
 OURS = re.compile(
     r"GIT_((AUTHOR|COMMITTER)_(NAME|EMAIL)|(SSH|SSL|HTTP|PROXY|ASKPASS|TERMINAL|CEILING|CONFIG_(GLOBAL|SYSTEM|NOSYSTEM)).*)"
     r"|(PIP|UV)_(.*(INDEX|LINKS|CERT|PROXY|HOST|CACHE|TIMEOUT|RETRIES|KEYRING|HTTP|CONFIG_FILE|VERSION_CHECK|TLS).*)"
@@ -26,17 +26,17 @@ def foreign() -> list[str]:
 
 
 def isolate() -> None:
-    """Make this process, and all that it starts, independent of the variables that `foreign` names."""
+    """Remove what `foreign` names from this process and its children; set PATH, SHELL and USER as DVC needs them."""
     paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
     sys.path[:] = [path for path in sys.path if path not in paths or not path]
     for name in foreign():
         del os.environ[name]
-    # DVC runs the stages as `python`, in a shell: this python, and no /usr/sbin/nologin of a service.
+    # DVC runs `python` in $SHELL. It must find this Python, and a service's shell may be /usr/sbin/nologin.
     os.environ["PATH"] = os.path.dirname(sys.executable) + os.pathsep + os.environ.get("PATH", os.defpath)  # noqa: PTH120
     os.environ["SHELL"] = "/bin/sh"
     os.environ.setdefault("USER", str(os.getuid()))  # a container's user may have no name, which DVC asks for
     for stream in (sys.stdout, sys.stderr):
-        if stream is not None:  # a name in an alphabet that the terminal does not have
+        if stream is not None:  # a file's name may have letters that the terminal does not have
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
 
 

@@ -1,4 +1,4 @@
-"""Write files so that each is complete or as before, whatever happens meanwhile; and digests of files."""
+"""Write files atomically, and compute their digests."""
 
 import hashlib
 import os
@@ -13,9 +13,9 @@ from cifar10.core.errors import UserError
 
 @contextmanager
 def replacing(target: Path, size: int) -> Iterator[IO[bytes]]:
-    """A file to write `size` bytes to; at the end it replaces `target`, and is safely on the disk.
+    """Yield a file to write `size` bytes to. At the end, sync it to the disk and replace `target` with it.
 
-    UserError where that fails: what was needed, what is free.
+    If this fails, `target` stays as it was. Raise UserError, which names the space needed and free, for an OSError.
     """
     aside = target.with_name(target.name + ".tmp")
     try:
@@ -32,8 +32,7 @@ def replacing(target: Path, size: int) -> Iterator[IO[bytes]]:
             "nothing half-written is left"
         ) from None
     finally:
-        if aside.exists():
-            aside.unlink()
+        aside.unlink(missing_ok=True)
 
 
 def write_atomically(path: Path, data: bytes) -> None:
@@ -42,7 +41,7 @@ def write_atomically(path: Path, data: bytes) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Write the new name to the disk as well; some network file systems refuse, but the file is already in place."""
+    """Sync the new name to the disk. Some network file systems refuse, but the file is already in place."""
     with suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -52,13 +51,13 @@ def _sync_folder(folder: Path) -> None:
 
 
 def free_space(path: Path) -> str:
-    """Free space where `path` is, or would be."""
+    """Return the free space where `path` is or would be, as text in MB."""
     folder = next(parent for parent in [path, *path.absolute().parents] if parent.is_dir())
     return _megabytes(shutil.disk_usage(folder).free)
 
 
 def file_digest(path: Path) -> str:
-    """sha256 of a file's bytes."""
+    """Return the sha256 of a file, in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -1,4 +1,4 @@
-"""Locks between processes: one stage at a time in a workspace, one process for a training."""
+"""Lock a workspace for one stage at a time, and a training for one process."""
 
 import os
 from collections.abc import Iterator
@@ -10,14 +10,14 @@ from filelock import FileLock, Timeout
 from cifar10.core.errors import UserError
 from cifar10.core.files import free_space
 
-PATIENCE = 10.0  # seconds, for a process that is just ending
+PATIENCE = 10.0  # seconds; the process that holds the lock may be ending
 
 
 @contextmanager
 def hold(lock: Path, what: str) -> Iterator[None]:
     """Hold `lock`, which the system releases when this process dies.
 
-    Where another process holds it, UserError says that `what` is already running, and in which process.
+    Raise UserError, which names `what` and the other process, if another process holds it.
     """
     guard = FileLock(lock, timeout=PATIENCE)
     try:
@@ -45,7 +45,7 @@ def _acquire(guard: FileLock) -> None:
 
 
 def is_held(lock: Path) -> bool:
-    """Whether a living process holds `lock`."""
+    """Return whether a running process holds `lock`."""
     try:
         with FileLock(lock, timeout=0):
             return False

@@ -1,4 +1,4 @@
-"""The schema of params.yaml: type, range and meaning of every key."""
+"""Define the schema of params.yaml: type, range and meaning of every key."""
 
 from typing import Annotated, Any, Literal
 
@@ -25,7 +25,7 @@ AutoOrCount = Annotated[int | Literal["auto"], BeforeValidator(lambda v: _auto_o
 
 
 class Strict(BaseModel):
-    """No coercion, no unknown keys, no NaN or infinity, no changes after reading. The line below a key describes it."""
+    """Refuse coercion, unknown keys, NaN, infinity and changes after reading. The line below a key describes it."""
 
     model_config = ConfigDict(
         strict=True, extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True
@@ -92,7 +92,7 @@ class Augmentation(Strict):
 
     @property
     def random_flip_p(self) -> float:
-        """What is left to the transforms: 0 where flips alternate."""
+        """Return the probability that the transforms use, which is 0 if flips alternate."""
         return self.flip_p if self.flip == "random" else 0.0
 
 
@@ -168,7 +168,7 @@ class Params(Strict):
         return self
 
 
-# How a machine does the work; not saved in the model.
+# These say how a machine does the work, and are not saved in the model.
 MACHINE = {"device", "augment_with", "precision", "threads", "workers"}
 EVALUATION = {"tta"}  # used by evaluate alone
-SPEED = {"workers"}  # what changes no byte, so no stage depends on it
+SPEED = {"workers"}  # changes no byte, so no stage depends on it

@@ -12,13 +12,13 @@ from cifar10.core.params import Params
 
 
 def parse_params(text: str | bytes, source: str = "params.yaml") -> Params:
-    """Parse YAML 1.2, as DVC does (1e-05 is a number, a key given twice an error); ParamsError lists every fault.
+    """Parse YAML 1.2, as DVC does: 1e-05 is a number, and a key given twice is an error.
 
-    Combinations of values are checked where every value is allowed by itself.
+    Raise ParamsError, which lists every error. Combinations of values are checked only if each value is valid.
     """
     try:
         values = YAML(typ="safe", pure=True).load(text)
-    # ValueError: an impossible date, or not UTF-8; RecursionError: a thousand brackets.
+    # ValueError comes from an impossible date or from bytes that are not UTF-8, RecursionError from 1,000 brackets.
     except (YAMLError, ValueError, RecursionError) as error:
         raise ParamsError(f"{source}: not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):
@@ -31,9 +31,9 @@ def parse_params(text: str | bytes, source: str = "params.yaml") -> Params:
 
 
 def _describe(error: Any) -> str:
-    """One of pydantic's errors as: key, what is allowed, what came."""
+    """Return one pydantic error as text: key, what is allowed, what came."""
     key, kind = ".".join(map(str, error["loc"])), error["type"]
-    key = key if key.isprintable() else repr(key)  # a line break in it would make two lines
+    key = key if key.isprintable() else repr(key)  # a line break in the key would make two lines
     if kind == "missing":
         return f"{key}: is missing"
     if kind in ("extra_forbidden", "invalid_key"):
@@ -42,7 +42,7 @@ def _describe(error: Any) -> str:
             group = group.model_fields[name].annotation
         near = get_close_matches(str(error["loc"][-1]), group.model_fields, n=1)
         return f"{key}: unknown key" + (f", did you mean {near[0]}?" if near else "")
-    if not error["loc"]:  # a combination: the message names its keys
+    if not error["loc"]:  # a combination, whose message names its keys
         return str(error["ctx"]["error"])
     message = error["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
     message = message.replace("greater than or equal to", ">=").replace("less than or equal to", "<=")

@@ -1,4 +1,4 @@
-"""Whether the training has been asked to stop."""
+"""Note the signals that ask the training to stop."""
 
 from collections.abc import Iterable, Iterator
 from typing import TypeVar
@@ -7,24 +7,24 @@ Item = TypeVar("Item")
 
 
 class InterruptedWait(BaseException):
-    """Ends the wait for a batch, which may never come."""
+    """End the wait for a batch, which may never come."""
 
 
 class Stop:
-    """`number` is that of the first signal that came, or 0; the training looks at it after each step."""
+    """Hold the `number` of the first signal that came, or 0; the training checks it after each step."""
 
     number = 0
     _waiting = False
 
     def note(self, number: int) -> None:
-        """Take note of a signal. As its handler, end the wait that it interrupts: the batch may never come."""
+        """Note a signal. Raise InterruptedWait if `ending` waits for an item."""
         self.number = self.number or number
         if self._waiting:
             self._waiting = False
             raise InterruptedWait
 
     def ending(self, items: Iterable[Item]) -> Iterator[Item]:
-        """Yield `items` until a signal comes, also while one of them is waited for."""
+        """Yield `items` until a signal comes, even during the wait for an item."""
         iterator, end = iter(items), object()
         try:
             while not self.number:

@@ -1,1 +1,1 @@
-"""Sheets of pictures, in one style; draw depends on it."""
+"""Draw sheets of pictures in one style, for the stage draw."""

@@ -1,7 +1,6 @@
-"""The sheet on the network: receptive field, positions that count, filters of the first layer, table of the layers."""
+"""Draw the network: receptive fields, positions that reach the logits, filters of the first layer, table of layers."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
@@ -42,7 +41,7 @@ def _receptive_fields(axis: Axes, network: Net, image: NDArray[np.uint8]) -> Non
         "conv7": -10.5,
         "conv9": -34.5,
         "average": -42.5,
-    }  # y, not on the picture
+    }  # y of each label, outside the picture
     for i, (name, _) in enumerate(layers):
         if name in labels:
             size = receptive_field(nn.Sequential(*(module for _, module in layers[: i + 1])))
@@ -55,25 +54,15 @@ def _receptive_fields(axis: Axes, network: Net, image: NDArray[np.uint8]) -> Non
 
 
 def _positions(axes: Sequence[Axes], network: Net) -> None:
-    """Which positions of each map have an influence on the logits, by their gradient."""
-    maps: dict[str, Tensor] = {}
-
-    def keep(name: str) -> Any:
-        def hook(_: nn.Module, __: Any, output: Tensor) -> None:
-            output.retain_grad()
-            maps[name] = output
-
-        return hook
-
+    """Draw which positions of some maps influence the logits, by their gradient."""
     names = ("conv3", "transition1", "conv4", "conv5", "transition2", "conv7")
-    blocks = dict(network.features.named_children())
-    # A convolution's output: the ReLU behind it changes it in place, and has no gradient where it is 0.
-    hooks = [blocks[name].conv.register_forward_hook(keep(name)) for name in names]  # type: ignore[union-attr]
+    maps = dict[str, Tensor]()
     with torch.enable_grad():
-        images = torch.randn(64, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
-        network(images).sum().backward()
-    for hook in hooks:
-        hook.remove()
+        output = torch.randn(64, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
+        for name, block in network.features.named_children():
+            maps[name] = output = block(output)
+            output.retain_grad()
+        network.head(network.pool(output)).sum().backward()
     for axis, name in zip(axes, names, strict=True):
         gradient = maps[name].grad
         assert gradient is not None

@@ -1,4 +1,4 @@
-"""A figure as PNG bytes, in the style of this project whatever the user's matplotlibrc says."""
+"""Render a figure as PNG in this project's style, whatever the user's matplotlibrc says."""
 
 import io
 from collections.abc import Callable
@@ -13,12 +13,12 @@ STYLE = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "
 
 
 def png(draw: Callable[[], Figure]) -> bytes:
-    """Draw and render under matplotlib's own defaults and STYLE."""
+    """Return the figure that `draw` makes as PNG, under matplotlib's defaults and STYLE."""
     raw, small = io.BytesIO(), io.BytesIO()
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(STYLE)  # type: ignore[arg-type] # its keys are spelt out there
         draw().savefig(raw, format="png", dpi=DPI)
-    # Without the alpha channel, as each experiment keeps its pictures in git.
+    # Without the alpha channel, the pictures that git keeps of each experiment are smaller.
     Image.open(raw).convert("RGB").save(small, "png", optimize=True)
     return small.getvalue()

@@ -1,4 +1,4 @@
-"""The sheet of augmented images: each transform alone, then all of them as in training."""
+"""Draw augmented images: each transform alone, then all of them as in training."""
 
 from collections.abc import Sequence
 
@@ -16,7 +16,7 @@ ALONE = {"flip": {"flip_p": 1.0}, "affine": {"affine_p": 1.0}, "hole": {"hole_p"
 
 
 def clearest(split: Split, candidates: int = 50) -> Split:
-    """One image of each class: of its first `candidates`, the one whose centre differs most from a plain border."""
+    """Return one image of each class: of its first `candidates`, that whose centre differs most from a plain border."""
 
     def contrast(image: NDArray[np.uint8]) -> float:
         pixels = image.astype(np.float64)

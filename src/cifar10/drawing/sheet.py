@@ -1,4 +1,4 @@
-"""A sheet of small images, each pixel enlarged to a whole number of pixels."""
+"""Draw a sheet of small images, each pixel enlarged to a whole number of pixels."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -16,7 +16,7 @@ GAP, FRAME, LINE, MARGIN = 10, 3, 13, 12  # pixels: between images, around one, 
 class Cell(NamedTuple):
     image: NDArray[np.uint8]  # (H, W, 3)
     caption: str = ""  # lines below the image
-    frame: str = ""  # colour of a frame; none where empty
+    frame: str = ""  # colour of the frame, empty for none
 
 
 def sheet(
@@ -27,7 +27,7 @@ def sheet(
     column_labels: Sequence[str] = (),
     zoom: int = 3,
 ) -> Figure:
-    """`rows` of cells, all images of one size; labels stand left of the rows and above the columns."""
+    """Draw `rows` of cells, all images square and of one size, with labels left of the rows and above the columns."""
     side, columns = zoom * rows[0][0].image.shape[0] if rows else 0, max(map(len, rows), default=0)
     lines = max((cell.caption.count("\n") + 1 for row in rows for cell in row if cell.caption), default=0)
     left = MARGIN + (8 * max(map(len, row_labels)) + GAP if row_labels else 0)

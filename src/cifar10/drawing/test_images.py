@@ -1,4 +1,4 @@
-"""Sheets of test images with what the network says of them."""
+"""Draw sheets of test images with the network's predictions."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -22,7 +22,7 @@ class Predictions(NamedTuple):
 
 
 def confident_mistakes(predictions: Predictions, count: int = 24) -> Figure:
-    """The `count` wrong predictions of highest confidence, most confident first."""
+    """Draw the `count` wrong predictions of highest confidence, most confident first."""
     images, actual, predicted, confidence, classes = predictions
     wrong = np.flatnonzero(actual != predicted)
     chosen = wrong[np.argsort(-confidence[wrong], kind="stable")][:count]
@@ -35,7 +35,7 @@ def confident_mistakes(predictions: Predictions, count: int = 24) -> Figure:
 
 
 def example_images(predictions: Predictions, count: int = 24) -> Figure:
-    """`count` test images at equal distances, always the same, so that two networks can be compared."""
+    """Draw `count` test images at equal distances, always the same, so that two networks can be compared."""
     images, actual, predicted, confidence, classes = predictions
     cells = []
     for i in np.arange(min(count, len(actual))) * max(1, len(actual) // count):

@@ -1,1 +1,1 @@
-"""What is measured on the test split; evaluate depends on it."""
+"""Measure the network on the test split, for the stage evaluate."""

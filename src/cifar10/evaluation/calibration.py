@@ -1,4 +1,4 @@
-"""How far the network's confidence is from its accuracy."""
+"""Measure how far the network's confidence is from its accuracy."""
 
 from collections.abc import Iterator
 
@@ -10,9 +10,9 @@ BINS = 15  # of equal width; a bin holds confidences in (low, high]
 
 
 def calibration_error(logits: Tensor, labels: NDArray[np.uint8], bins: int = BINS) -> float:
-    """Expected calibration error, 0...1: |accuracy - confidence| of the bins, weighted by their size.
+    """Return the expected calibration error, 0...1: |accuracy - confidence| of the bins, weighted by their size.
 
-    Guo et al., On Calibration of Modern Neural Networks, 2017.
+    See Guo et al., On Calibration of Modern Neural Networks, 2017.
     """
     confidence, correct, index = _binned(logits, labels, bins)
     gaps = np.bincount(index, weights=correct - confidence, minlength=bins)
@@ -20,7 +20,7 @@ def calibration_error(logits: Tensor, labels: NDArray[np.uint8], bins: int = BIN
 
 
 def reliability(logits: Tensor, labels: NDArray[np.uint8], bins: int = BINS) -> Iterator[tuple[float, float, int]]:
-    """Mean confidence, accuracy and number of images of each bin that is not empty."""
+    """Yield mean confidence, accuracy and number of images of each bin that is not empty."""
     confidence, correct, index = _binned(logits, labels, bins)
     for each in np.unique(index):
         yield confidence[index == each].mean(), correct[index == each].mean(), int((index == each).sum())
@@ -29,7 +29,7 @@ def reliability(logits: Tensor, labels: NDArray[np.uint8], bins: int = BINS) -> 
 def _binned(
     logits: Tensor, labels: NDArray[np.uint8], bins: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
-    """Confidence, whether it is right (0 or 1), and bin of each image."""
+    """Return each image's confidence, whether its class is right (0 or 1), and its bin."""
     highest, predicted = logits.double().softmax(1).max(1)
     correct = (predicted.numpy() == labels).astype(np.float64)
     index = np.clip(np.ceil(highest.numpy() * bins).astype(int) - 1, 0, bins - 1)

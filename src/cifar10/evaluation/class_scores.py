@@ -1,4 +1,4 @@
-"""Precision, recall and F1 of each class."""
+"""Compute precision, recall and F1 of each class."""
 
 from typing import NamedTuple
 
@@ -8,7 +8,7 @@ from sklearn.metrics import precision_recall_fscore_support
 
 
 class ClassScores(NamedTuple):
-    """Arrays (classes,), each entry 0...1; a class never predicted has precision 0."""
+    """Hold arrays (classes,) in 0...1; a class that is never predicted has precision 0."""
 
     precision: NDArray[np.float64]
     recall: NDArray[np.float64]
@@ -16,6 +16,6 @@ class ClassScores(NamedTuple):
 
 
 def class_scores(predicted: NDArray[np.integer], labels: NDArray[np.integer], classes: int) -> ClassScores:
-    """Precision, recall and F1 of every class, by scikit-learn; macro F1 is the mean of the last."""
+    """Return scikit-learn's scores of every class; macro F1 is the mean of `f1`."""
     scores = precision_recall_fscore_support(labels, predicted, labels=range(classes), zero_division=0)
     return ClassScores(*scores[:3])

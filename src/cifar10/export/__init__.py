@@ -1,1 +1,1 @@
-"""The trained network as an ONNX file, and how such a file is run; export depends on it, and `cifar10 classify`."""
+"""Write the network as an ONNX file and run such a file, for the stage export and `cifar10 classify`."""

@@ -1,4 +1,4 @@
-"""The network as an ONNX model, node by node, without an exporter: the bytes depend on the weights alone."""
+"""Write the network as an ONNX model, node by node, without an exporter, so the bytes depend on its content alone."""
 
 import json
 from collections.abc import Sequence
@@ -15,19 +15,19 @@ from cifar10.core.data import Statistics
 from cifar10.network.folding import folded
 from cifar10.network.model import Net
 
-OPSET, IR_VERSION = 17, 8  # of 2022: every runtime since then reads the file
+OPSET, IR_VERSION = 17, 8  # of ONNX 1.12: every newer runtime reads the file
 
 
 def onnx_bytes(network: Net, classes: Sequence[str], statistics: Statistics, dataset: str) -> bytes:
-    """An ONNX file that maps uint8 `images` (N, 32, 32, 3), RGB, 0...255, to float32 `probabilities` (N, 10), any N.
+    """Return an ONNX file that maps uint8 `images` (N, 32, 32, 3), RGB, to float32 `probabilities` (N, 10), any N.
 
-    Normalisation and softmax are inside, BatchNorm is folded into the convolutions. The metadata hold classes, mean,
-    std and dataset, each as JSON.
+    Normalisation and softmax are inside, and BatchNorm is folded into the convolutions. The metadata hold classes,
+    mean, std and dataset, each as JSON.
     """
     graph = _Graph()
-    # Normalised as in training. This cannot be folded into conv1, because its padding is zeros in normalised pixels.
+    # The normalisation cannot be folded into conv1, because its padding is zeros in normalised pixels.
     mean, std = (255 * np.array(values, np.float32).reshape(1, 3, 1, 1) for values in statistics)
-    x = graph.add("Transpose", "images", perm=[0, 3, 1, 2])  # first: a quarter of the bytes that floats have
+    x = graph.add("Transpose", "images", perm=[0, 3, 1, 2])  # before the cast: floats have four times the bytes
     x = graph.add("Cast", x, to=TensorProto.FLOAT)
     x = graph.add("Sub", x, graph.constant("mean", mean))
     x = graph.add("Div", x, graph.constant("std", std))
@@ -52,7 +52,7 @@ def onnx_bytes(network: Net, classes: Sequence[str], statistics: Statistics, dat
 
 
 class _Graph:
-    """Nodes in the order of execution, each with one output, and the constants that they read."""
+    """Collect nodes in the order of execution, each with one output, and the constants that they read."""
 
     def __init__(self) -> None:
         self.nodes: list[onnx.NodeProto] = []
@@ -69,7 +69,7 @@ class _Graph:
         return output
 
     def conv(self, x: str, name: str, conv: nn.Conv2d, padding: Sequence[int]) -> str:
-        """Append `conv`, padded by `padding`: left, right, top, bottom."""
+        """Append `conv`, padded by `padding` (left, right, top, bottom); return the name of its output."""
         left, right, top, bottom = padding
         tensors = {"weight": conv.weight, "bias": conv.bias}
         names = [self.constant(f"{name}.{key}", _array(t)) for key, t in tensors.items() if t is not None]
@@ -107,7 +107,7 @@ def _chain(graph: _Graph, x: str, network: Net) -> str:
 
 
 def _sides(conv: nn.Conv2d) -> Sequence[int]:
-    """The padding of a convolution on its left, right, top and bottom."""
+    """Return a convolution's padding on the left, right, top and bottom."""
     assert isinstance(conv.padding, tuple)
     vertical, horizontal = conv.padding
     return [horizontal, horizontal, vertical, vertical]

@@ -1,4 +1,4 @@
-"""Whether an exported network computes what the PyTorch network does."""
+"""Compare an exported network with the PyTorch network."""
 
 from typing import NamedTuple
 
@@ -24,11 +24,11 @@ def parity(expected: NDArray[np.float32], found: NDArray[np.float32]) -> Parity:
 def torch_probabilities(network: Net, images: NDArray[np.uint8], statistics: Statistics) -> NDArray[np.float32]:
     """Map uint8 images (N, 32, 32, 3) to probabilities (N, 10): fp32, CPU, one thread, BatchNorm not folded.
 
-    None of params.yaml's ways of computing, so that export does not depend on them.
+    It ignores device, precision and threads of params.yaml, so that export does not depend on them.
     """
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in statistics)
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # another number gives other bits
+    torch.set_num_threads(1)  # another number of threads gives other bits
     try:
         with torch.inference_mode():
             parts = [

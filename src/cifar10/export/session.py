@@ -1,4 +1,4 @@
-"""Run an exported network with ONNX Runtime; nothing here imports PyTorch, which takes seconds."""
+"""Run an exported network with ONNX Runtime, without PyTorch, whose import takes seconds."""
 
 import json
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from cifar10.core import SIDE
 
-BATCH_SIZE = 64  # its maps fit into a core's cache; larger is not faster
+BATCH_SIZE = 64  # the maps of a batch fit into a core's cache; larger is not faster
 
 
 class ExportedModel(NamedTuple):
@@ -21,9 +21,9 @@ class ExportedModel(NamedTuple):
 
 
 def load_exported(model: Path | bytes) -> ExportedModel:
-    """The file that `onnx_bytes` makes, or its content; ValueError where it is another, OSError where it is not read.
+    """Load a file from `onnx_bytes`, or its content. Raise ValueError for another file, OSError if it cannot be read.
 
-    One thread: measured at 2,700 images/s on one AVX2 core. Two threads that share busy cores wait for each other.
+    One thread reached 2,700 images/s on an AVX2 core. Two threads on busy cores would wait for each other.
     """
     data = model if isinstance(model, bytes) else model.read_bytes()
     options = onnxruntime.SessionOptions()
@@ -31,7 +31,7 @@ def load_exported(model: Path | bytes) -> ExportedModel:
     options.log_severity_level = 4  # errors come as exceptions
     try:
         session = onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # onnxruntime's own classes have no common name to catch
+    except Exception as error:  # ONNX Runtime's errors share no class of their own
         reason = str(error).splitlines()[0].rpartition(" : ")[2].rstrip(".")
         raise ValueError(f"not an ONNX file that can be run: {reason}") from None
     about = session.get_modelmeta().custom_metadata_map

@@ -1,1 +1,1 @@
-"""The processor or GPU: precision, threads, cores; train and evaluate depend on it."""
+"""Set up the processor or GPU, its precision, threads and cores, for the stages train and evaluate."""

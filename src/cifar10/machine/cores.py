@@ -1,4 +1,4 @@
-"""The processor's cores: how many are for us, a thread on each, and turns on them beside other trainings."""
+"""Count the processor's cores, bind a thread to each, and take turns on them with other trainings."""
 
 import os
 import socket
@@ -10,46 +10,45 @@ from pathlib import Path
 
 from joblib import cpu_count
 
-PATIENCE = 10.0  # seconds; a training that Ctrl-Z has stopped in its turn must not stop the others
+PATIENCE = 10.0  # seconds; a training that Ctrl-Z stopped during its turn must not block other trainings
 QUEUE = "\0cifar10 next"
 
 
 def physical_cores() -> int:
-    """Return the number of cores that this process may use, by its affinity and its container's quota as well."""
+    """Return the number of physical cores that this process may use by its affinity and its container's quota."""
     return int(cpu_count(only_physical_cores=True))
 
 
 def own_cores() -> frozenset[int]:
-    """Return the numbers of the cores that this process may run on; none where the system does not say, as on macOS."""
+    """Return the numbers of the logical cores that this process may run on, none if the system is not Linux."""
     return frozenset(os.sched_getaffinity(0) if sys.platform == "linux" else ())
 
 
 def pin(threads: int, cores: Collection[int]) -> None:
     """Bind each of PyTorch's threads to one of `cores`, if there are as many.
 
-    If two share a core because another process is on the second one, each waits for the other at every barrier: beside
-    two busy processes a training reached 3 % of its speed alone, with bound threads a quarter.
+    Two threads that share a core wait for each other at every barrier. Beside two busy processes, a training reached
+    3 % of its speed alone, with bound threads a quarter.
     """
     if 1 < threads == len(cores) == cpu_count():
-        import torch  # the sweep's hub, which counts cores as well, needs no PyTorch
+        import torch  # imported here, because the sweep's hub counts cores without PyTorch
 
         tasks = Path("/proc/self/task")
         before = set(tasks.iterdir())
         torch.zeros(1_000_000).add_(1)  # a first parallel operation starts the threads
         started = [int(thread.name) for thread in set(tasks.iterdir()) - before]
         if len(started) == threads - 1:
-            for thread, core in zip([0, *started], cores, strict=True):  # 0: this thread
+            for thread, core in zip([0, *started], cores, strict=True):  # 0 is this thread
                 os.sched_setaffinity(thread, {core})
 
 
 class Turn:
-    """Inside `with turn:`, no other training computes on the `threads` cores of this one.
+    """Keep other trainings off this one's `threads` cores inside `with turn:`, on Linux.
 
-    Two trainings on the same cores lose most of their time: a thread that waits at a barrier spins there and keeps its
-    core from the one that it waits for. So they take turns, a step each. Linux only; elsewhere nothing waits.
-
-    To have a core is to have its name in the system's abstract socket namespace. Nothing is written, and the system
-    frees the name when this process dies.
+    Two trainings on the same cores lose most of their time, because a thread that waits at a barrier spins and keeps
+    its core from the thread that it waits for. So they take turns, a step each. After PATIENCE seconds without its
+    cores, a training stops waiting for good. To have a core is to own its name in the system's abstract socket
+    namespace. The system frees the name when this process dies.
     """
 
     def __init__(self, threads: int, cores: Collection[int]) -> None:
@@ -63,7 +62,7 @@ class Turn:
             self.crowd.warn()
         give_up, first = time.monotonic() + self.patience, None
         while len(self.held) < self.threads:
-            first = first or _taken(QUEUE)  # one waits for cores, the others for its place: all get their turn
+            first = first or _taken(QUEUE)  # the first waits for cores, all others to be first
             for name in self.names if first else ():
                 if len(self.held) < self.threads and (core := _taken(name)):
                     self.held.append(core)
@@ -82,7 +81,7 @@ class Turn:
 
 
 def _taken(name: str) -> socket.socket | None:
-    """Take `name`, until the socket is closed; None if another process has it."""
+    """Take `name` until the returned socket is closed; return None if another process has it."""
     with suppress(OSError):
         owner = socket.socket(socket.AF_UNIX)
         try:
@@ -94,7 +93,7 @@ def _taken(name: str) -> socket.socket | None:
 
 
 class Crowd:
-    """Says once that other processes slow this one down. Linux counts how long a thread has waited for a core."""
+    """Warn once if other processes slow this one down. Linux counts how long a thread has waited for a core."""
 
     EVERY, TOO_LONG = 10.0, 0.25  # seconds, and the share of them that the main thread waits
 
@@ -102,7 +101,7 @@ class Crowd:
         self.asked, self.waited = time.monotonic(), self._waited()
 
     def warn(self) -> None:
-        """Look at the last ten seconds; print a line if a quarter of them was waiting."""
+        """Print a line if this thread waited for more than a quarter of the last ten seconds."""
         seconds = time.monotonic() - self.asked
         if seconds < self.EVERY:
             return
@@ -113,12 +112,12 @@ class Crowd:
                 "threads: 1 this would be faster (its bits are others)",
                 file=sys.stderr,
             )
-            self.EVERY = float("inf")  # once
+            self.EVERY = float("inf")  # warn only once
         self.asked, self.waited = time.monotonic(), waited
 
     @staticmethod
     def _waited() -> float:
-        """Seconds for which this thread was ready to run and had no core."""
+        """Return the seconds for which this thread was ready to run and had no core, 0 if nothing counts them."""
         try:
             return int(Path("/proc/thread-self/schedstat").read_text(encoding="utf-8").split()[1]) / 1e9
         except OSError:

@@ -1,4 +1,4 @@
-"""Device, precision and threads, and what else of a machine may change the bits of a result."""
+"""Set up device, precision and threads, and describe what else of a machine may change the bits of a result."""
 
 import ctypes
 import os
@@ -22,19 +22,19 @@ class Runtime(NamedTuple):
     device: torch.device
     precision: str  # bf16 | fp32
     threads: int
-    turn: AbstractContextManager[None] = nullcontext()  # inside, the cores are this training's
-    cores: frozenset[int] = frozenset()  # of this process, for its children; its threads have one each
+    turn: AbstractContextManager[None] = nullcontext()  # inside, no other training uses these cores
+    cores: frozenset[int] = frozenset()  # for child processes, because each thread of this one has one core
 
     def place(self, model: nn.Module) -> None:
-        """Move `model` to the device, its convolutions in the layout that is fast on CPUs and GPUs alike."""
+        """Move `model` to the device, in the memory layout that is fast for convolutions."""
         model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def autocast(self) -> AbstractContextManager[None]:
-        """Convolutions in bf16 where `precision` says so; weights, BatchNorm statistics and loss stay in fp32."""
+        """Return a context for convolutions in bf16 if `precision` says so; weights and loss stay in fp32."""
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
 
     def describe(self) -> dict[str, object]:
-        """What may make two machines differ in the last bits."""
+        """Return what may make the results of two machines differ in the last bits."""
         cuda = self.device.type == "cuda"
         return {
             "device": torch.cuda.get_device_name() if cuda else "cpu",
@@ -49,7 +49,7 @@ class Runtime(NamedTuple):
 
 
 def set_up(params: Params) -> Runtime:
-    """Resolve device, precision and threads, make PyTorch deterministic; ParamsError where there is no such device."""
+    """Resolve device, precision and threads; make PyTorch deterministic. Raise ParamsError if the device is missing."""
     if params.device == "cuda" and not torch.cuda.is_available():
         raise ParamsError("params.yaml: device: no CUDA device on this machine; use auto or cpu (got 'cuda')")
     cuda = params.device != "cpu" and torch.cuda.is_available()
@@ -60,30 +60,30 @@ def set_up(params: Params) -> Runtime:
     threads = min(torch.get_num_threads(), physical_cores()) if params.threads == "auto" else params.threads
     torch.set_num_threads(threads)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic only with this
-    # The same as use_deterministic_algorithms(True), which would import PyTorch's compiler for a second.
+    # use_deterministic_algorithms(True) does the same, but imports PyTorch's compiler for a second.
     torch.set_deterministic_debug_mode("error")
     # By default the line above also fills every new tensor with NaN, which costs a pass over its memory.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     _keep_freed_memory()
-    torch.backends.cudnn.conv.fp32_precision = "ieee"  # type: ignore[attr-defined] # else fp32 on a GPU means TF32, ten bits
+    torch.backends.cudnn.conv.fp32_precision = "ieee"  # type: ignore[attr-defined] # otherwise fp32 on a GPU means TF32, with ten bits
     if cuda:
         return Runtime(torch.device("cuda"), precision, threads)
     cores = own_cores()
-    turn = Turn(threads, cores)  # before this thread has one core only
+    turn = Turn(threads, cores)  # before `pin` leaves this thread one core
     pin(threads, cores)
     return Runtime(torch.device("cpu"), precision, threads, turn, cores)
 
 
 def _keep_freed_memory() -> None:
-    """Have glibc keep freed memory; large tensors would go back to the kernel, which clears each page again."""
+    """Make glibc keep freed memory. By default, large tensors go back to the kernel, which clears each page again."""
     if platform.libc_ver()[0] == "glibc":
         libc, m_trim_threshold, m_mmap_threshold = ctypes.CDLL(None), -1, -3
-        libc.mallopt(m_mmap_threshold, 32 << 20)  # the most that it takes
+        libc.mallopt(m_mmap_threshold, 32 << 20)  # the maximum
         libc.mallopt(m_trim_threshold, 1 << 30)
 
 
 def _processor() -> str:
-    """The model name; oneDNN chooses its kernels, and so the order of additions, by the processor."""
+    """Return the model name. oneDNN chooses its kernels, and so the order of additions, by the processor."""
     cpuinfo = Path("/proc/cpuinfo")
     lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
@@ -91,7 +91,7 @@ def _processor() -> str:
 
 
 def _has_bf16(cuda: bool) -> bool:
-    """Whether bf16 was measured to be faster than fp32 on such hardware; on ARM it was not measured."""
+    """Return whether bf16 was measured to be faster than fp32 on such hardware; it was not measured on ARM."""
     if cuda:
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return bool(torch.cpu.get_capabilities().get("avx512_bf16"))

@@ -1,1 +1,1 @@
-"""The network, its evaluation form and its file; train, evaluate and export depend on it."""
+"""Define the network, its evaluation form and its file, for the stages train, evaluate, draw and export."""

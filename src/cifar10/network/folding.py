@@ -1,4 +1,4 @@
-"""The network for evaluation: BatchNorm folded into the convolutions."""
+"""Fold BatchNorm into the convolutions, for evaluation."""
 
 from copy import deepcopy
 from itertools import pairwise
@@ -10,7 +10,7 @@ from cifar10.network.model import Net
 
 
 def folded(model: Net) -> Net:
-    """Copy `model` for evaluation, each BatchNorm folded into the convolution before it: fewer passes over memory."""
+    """Copy `model` for evaluation; fold each BatchNorm into the convolution before it, to save passes over memory."""
     model = deepcopy(model).eval()
     for block in [module for module in model.modules() if isinstance(module, nn.Sequential)]:
         for (name, conv), (behind, norm) in pairwise(list(block.named_children())):

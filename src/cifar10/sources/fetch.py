@@ -1,4 +1,4 @@
-"""Download one file from the first address that has it, with resume and verification."""
+"""Download a file from the first address that has it, with resume and verification."""
 
 import os
 import shutil
@@ -17,11 +17,11 @@ from cifar10.core.files import free_space
 
 HEADERS = {"User-Agent": "cifar10-dvc-pipeline (python-requests)", "Accept-Encoding": "identity"}
 TIMEOUT = (10, 30)  # seconds to connect, seconds without a byte
-ATTEMPTS = 5  # per address, each resuming the one before
+ATTEMPTS = 5  # per address; each resumes the one before
 
 
 class DownloadError(UserError):
-    """No source delivered the file."""
+    """Say that no source delivered the file."""
 
 
 class Source(NamedTuple):
@@ -31,10 +31,10 @@ class Source(NamedTuple):
 
 
 def fetch(source: Source, cache: Path, mirror: str | None) -> Path:
-    """Path of the verified file; `mirror` (a directory or URL prefix) is tried before the source's own addresses.
+    """Return the path of the verified file. Try `mirror` (a directory or URL prefix) before the source's addresses.
 
-    A file already in `cache` is used again, a broken-off download is resumed, also at another address. DownloadError
-    names every address with its reason when none of them delivers.
+    A file in `cache` is used again, and an interrupted download is resumed, even from another address. Raise
+    DownloadError, which names every address with its reason, if none delivers the file.
     """
     addresses = [*([mirror.rstrip("/") + "/" + source.filename] if mirror else []), *source.urls]
     try:
@@ -71,7 +71,7 @@ def _first(source: Source, addresses: Sequence[str], cache: Path) -> Path:
 
 
 def _local(path: Path, verify: Callable[[Path], None]) -> Path:
-    """Verify a file of a mirror directory, which is used where it is; ValueError where it cannot be read."""
+    """Verify a mirror directory's file, and return its own path. Raise ValueError if it differs or cannot be read."""
     try:
         verify(path)
         return path
@@ -80,7 +80,7 @@ def _local(path: Path, verify: Callable[[Path], None]) -> Path:
 
 
 def _deliver(url: str, part: Path, verify: Callable[[Path], None]) -> None:
-    """Complete and verify `part`. If an earlier call began it and it proves wrong, download it again from byte 0."""
+    """Complete and verify `part`. If an earlier call began it and it is wrong, download it again from byte 0."""
     begun_before = part.exists()
     for attempt in range(ATTEMPTS):
         size = part.stat().st_size if part.exists() else 0
@@ -101,11 +101,11 @@ def _deliver(url: str, part: Path, verify: Callable[[Path], None]) -> None:
 
 
 def _download(url: str, part: Path) -> None:
-    """Append what is missing to `part`, or write all of it where the server does not resume."""
+    """Append what is missing to `part`, or write all of it if the server does not resume."""
     have = part.stat().st_size if part.exists() else 0
     headers = HEADERS | ({"Range": f"bytes={have}-"} if have else {})
     with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
-        if response.status_code == 416:  # there is nothing beyond what we have: complete, or another file
+        if response.status_code == 416:  # nothing follows what we have, which is complete or of another file
             return
         response.raise_for_status()
         resume = response.status_code == 206 and response.headers.get("Content-Range", "").startswith(f"bytes {have}-")
@@ -123,7 +123,7 @@ def _download(url: str, part: Path) -> None:
                 total=length or None,
                 unit="B",
                 unit_scale=True,
-                disable=None,  # no bar where stderr is not a terminal
+                disable=None,  # no bar if stderr is not a terminal
             ) as bar,
         ):
             for chunk in response.iter_content(1 << 14):
