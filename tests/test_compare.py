@@ -235,33 +235,26 @@ def test_time_is_averaged_on_one_processor_with_one_number_of_threads(repository
 @pytest.mark.parametrize(
     ("odd", "said"),
     [
-        ({"md5": {"data/train": "2"}}, "the data in a0, a1, a2 and 1 more is not the same as in odd: data/train"),
+        ({"md5": {"data/train": "2"}}, "data: data/train"),
         (
             {"md5": dict.fromkeys(CODE, "2"), "test": EVALUATED},
-            "the code of train in a0, a1, a2 and 1 more is not the same as in odd: "
-            "requirements.lock, src/cifar10/core, src/cifar10/network\n"
-            "the code of evaluate in a0, a1 is not the same as in odd: "
-            "requirements.lock, src/cifar10/core, src/cifar10/network",
+            "code of train: requirements.lock, src/cifar10/core, src/cifar10/network",
         ),
-        (
-            {"md5": {"data/test": "2"}, "test": EVALUATED},
-            "the test data in a0, a1 is not the same as in odd: data/test",
-        ),
-        (
-            {"run": {"instruction_set": "AVX512"}},
-            "instruction_set is AVX2 in a0, a1, a2 and 1 more, but AVX512 in odd",
-        ),
+        ({"md5": {"data/test": "2"}, "test": EVALUATED}, "test data: data/test"),
+        ({"run": {"instruction_set": "AVX512"}}, "machine: instruction_set AVX512, not AVX2"),
     ],
 )
 @pytest.mark.parametrize("lr", [0.2, 0.05])  # a run of the same setting, and one of another
-def test_runs_of_another_kind_are_refused(repository: Repository, odd: dict[str, Any], said: str, lr: float) -> None:
+def test_runs_of_another_kind_are_left_out(
+    repository: Repository, capsys: pytest.CaptureFixture[str], odd: dict[str, Any], said: str, lr: float
+) -> None:
     for seed in range(4):
         repository.experiment(f"a{seed}", test=EVALUATED if seed < 2 else None, seed=seed)
     repository.experiment("odd", seed=9, lr=lr, **odd)
-    *lines, advice = refused().splitlines()
-    assert lines == said.splitlines()
-    assert advice.startswith("compare runs of one kind: EXPERIMENTS='a0 a1 a2 a3' (")
-    assert list(rows("a?")) == ["base"]
+    assert [row["experiments"] for row in rows().values()] == ["a0 a1 a2 a3"]
+    assert f"\nodd left out, because of another {said}\n" in capsys.readouterr().out
+    assert "odd" in rows(base="odd")["base"]["experiments"].split()
+    assert "\na0, a1" in capsys.readouterr().out
 
 
 def test_code_of_evaluate_counts_where_it_scored_the_network(repository: Repository) -> None:
@@ -270,12 +263,12 @@ def test_code_of_evaluate_counts_where_it_scored_the_network(repository: Reposit
     assert rows()["base"]["seeds"] == "0 1"
 
 
-def test_three_kinds_are_one_line(repository: Repository) -> None:
-    for seed in range(3):
+def test_many_runs_are_left_out_in_one_line(repository: Repository, capsys: pytest.CaptureFixture[str]) -> None:
+    for seed in range(5):
         repository.experiment(f"a{seed}", seed=seed, md5={"src/cifar10/core": str(seed)})
-    line, advice = refused().splitlines()
-    assert line == "the code of train in a0 is not the same as in a1 (versions in all: 3): src/cifar10/core"
-    assert advice.startswith("compare runs of one kind: EXPERIMENTS='a0' (")
+    assert rows()["base"]["experiments"] == "a0"
+    said = "a1, a2, a3 and 1 more left out, because of another code of train: src/cifar10/core"
+    assert said in capsys.readouterr().out.splitlines()
 
 
 def test_a_run_counts_once(repository: Repository, capsys: pytest.CaptureFixture[str]) -> None:

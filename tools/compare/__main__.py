@@ -14,7 +14,7 @@ from typing import Any
 from cifar10.core.errors import UserError
 from cifar10.core.files import write_atomically
 from stages.support.formats import write_csv
-from tools.compare.comparable import distinct, one_kind
+from tools.compare.comparable import distinct, of_one_kind
 from tools.compare.plot import draw
 from tools.compare.runs import find_runs
 from tools.compare.settings import Setting, difference, settings, varied
@@ -76,7 +76,7 @@ def compare(patterns: Sequence[str], base_name: str | None) -> None:
     if base_name and not named:
         names = ", ".join(run.name for run in runs)
         raise UserError(f"BASE={base_name} is none of the runs that are compared: {names}")
-    one_kind(runs)
+    runs, left_out = of_one_kind(runs, base_name)
     runs, same = distinct(runs, lambda run: (frozenset(varied(run.params).items()), run.params["seed"]))
     found = settings(runs, varied(named[0].params) if named else head)
     base = next((setting for setting in found if setting.is_base), None)
@@ -93,7 +93,8 @@ def compare(patterns: Sequence[str], base_name: str | None) -> None:
     write_csv(str(CSV), rows[0], (cells.values() for cells in rows))
     write_atomically(PLOT, picture)
     print(table(rows), "± standard deviation over the seeds; of a difference: its standard error", sep="\n")
-    print(*notes, *same, f"{CSV} and {PLOT}: {count(len(found), 'setting')}, {count(len(runs), 'run')}", sep="\n")
+    notes += [*left_out, *same, f"{CSV} and {PLOT}: {count(len(found), 'setting')}, {count(len(runs), 'run')}"]
+    print(*notes, sep="\n")
 
 
 def main() -> None:

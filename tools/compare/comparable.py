@@ -1,6 +1,6 @@
-"""Check that runs may be compared, which must be of one kind of data, code and machine, and keep each once."""
+"""Leave out runs that cannot be compared, because their data, code or type of machine differ, and keep each once."""
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any
 
@@ -8,26 +8,21 @@ from cifar10.core.errors import UserError
 from tools.compare.runs import SPEED, Run
 
 
-def one_kind(runs: Sequence[Run]) -> None:
-    """Raise UserError, with what differs in which, if data, code or the type of machine is not the same in all runs."""
-    faults = []
+def of_one_kind(runs: Sequence[Run], base_name: str | None) -> tuple[list[Run], list[str]]:
+    """Return the runs of the base's kind, or else of the most frequent kind, and notes on the runs left out."""
+    kept, left_out = list(runs), defaultdict[str, list[str]](list)
     for what in dict.fromkeys(what for run in runs for what in run.kind):
-        having = [run for run in runs if what in run.kind]
-        split = defaultdict[tuple[tuple[str, ...], ...], list[str]](list)  # groups of names: what splits them so
-        for key in dict.fromkeys(key for run in having for key in run.kind[what]):
-            groups = defaultdict[Any, list[str]](list)
-            for run in having:
-                groups[run.kind[what].get(key)].append(run.name)
-            if len(groups) > 1 and what == "machine":
-                faults.append(f"{key} is " + ", but ".join(f"{value} in {few(of)}" for value, of in groups.items()))
-            elif len(groups) > 1:
-                split[tuple(map(tuple, groups.values()))].append(key)
-        for names, keys in split.items():
-            more = f" (versions in all: {len(names)})" if len(names) > 2 else ""
-            differ = f"the {what} in {few(names[0])} is not the same as in {few(names[1])}"
-            faults.append(f"{differ}{more}: {', '.join(keys)}")
-    if faults:
-        raise UserError("\n".join([*faults, _advice(runs)]))
+        having = {run.name: run.kind[what] for run in kept if what in run.kind}
+        kinds = list(having.values())
+        most = having.get(base_name or "") or max(kinds, key=kinds.count, default={})
+        for name, kind in having.items():
+            if differ := [key for key in {**most, **kind} if kind.get(key) != most.get(key)]:
+                values = f", not {', '.join(str(most[key]) for key in differ)}" * (what == "machine")
+                said = (f"{key} {kind[key]}" if what == "machine" else key for key in differ)
+                left_out[f"another {what}: {', '.join(said)}{values}"].append(name)
+        out = [name for names in left_out.values() for name in names]
+        kept = [run for run in kept if run.name not in out]
+    return kept, [f"{few(names)} left out, because of {why}" for why, names in left_out.items()]
 
 
 def distinct(runs: Iterable[Run], key: Callable[[Run], Hashable]) -> tuple[list[Run], list[str]]:
@@ -56,18 +51,3 @@ def distinct(runs: Iterable[Run], key: Callable[[Run], Hashable]) -> tuple[list[
 
 def few(names: Sequence[str]) -> str:
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-
-
-def _advice(runs: Sequence[Run]) -> str:
-    alike = list(runs)
-    for what in dict.fromkeys(what for run in runs for what in run.kind):
-        (most, _), *_ = Counter(_text(run, what) for run in alike if what in run.kind).most_common(1)
-        alike = [run for run in alike if what not in run.kind or _text(run, what) == most]
-    names = " ".join(run.name for run in alike)
-    if len(names) > 400:
-        names = "..."
-    return f"compare runs of one kind: EXPERIMENTS='{names}' (names, * for any letters), or remove some: dvc exp remove"
-
-
-def _text(run: Run, what: str) -> str:
-    return str(sorted(run.kind[what].items()))
