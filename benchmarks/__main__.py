@@ -5,7 +5,7 @@ comparison run in turn, and their ratio is the median over the rounds, so that a
 """
 
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import redirect_stdout
 from functools import partial
 from pathlib import Path
@@ -44,11 +44,6 @@ def compare(name: str, ours: Callable[[], float], tutorial: Callable[[], float])
     ratios = sorted(b / a for a, b in rounds)
     print(f"{name:<28} {fast:>8,.0f} {slow:>10,.0f} {median(ratios):>7.2f}  ({ratios[0]:.2f} to {ratios[-1]:.2f})")
     return Comparison(fast, median(ratios))
-
-
-def epoch(loader: Iterable[object]) -> float:
-    """Return the seconds that all batches take."""
-    return timed(lambda: list(loader))
 
 
 def main() -> None:
@@ -92,12 +87,12 @@ def main() -> None:
     _, faster = compare("train, recipe fast", lambda: ours(fast), lambda: tutorial.seconds("train"))
     single, _ = compare("train without SAM (2nd: with)", lambda: ours(without_sam), lambda: ours(params))
     bare, cost = compare("train, plain SGD (2nd: Muon)", lambda: ours(plain), lambda: ours(without_sam))
-    made, _ = compare("input (ours: one core)", partial(epoch, loader), partial(epoch, slow_loader))
-    compare("input: fused, specification", partial(epoch, loader), partial(epoch, specification))
+    made, _ = compare("input (ours: one core)", partial(timed, list, loader), partial(timed, list, slow_loader))
+    compare("input: fused, specification", partial(timed, list, loader), partial(timed, list, specification))
     model = Net(params.execution, 0.0, classes=10)
     runtime.place(model)
-    whole = partial(predict, model, split.images, STATISTICS, runtime)
-    compare("inference", partial(timed, whole), lambda: tutorial.seconds("predict"))
+    whole = partial(timed, predict, model, split.images, STATISTICS, runtime)
+    compare("inference", whole, lambda: tutorial.seconds("predict"))
     tutorial.process.communicate()
     print(f"\ninput makes {made / consumed:.1f} times what training consumes; training waits {waiting:.1%} for it")
     print(f"BatchNorm's recalibration after each epoch: {recalibration:.1f} s")

@@ -1,10 +1,10 @@
 """Evaluate models/ on data/test; write metrics/test.json, predictions and scores to plots/."""
 
 import numpy as np
+from sklearn.metrics import precision_recall_fscore_support
 
 from cifar10.core.params import Params
 from cifar10.evaluation.calibration import calibration_error, reliability
-from cifar10.evaluation.class_scores import class_scores
 from cifar10.machine.runtime import set_up
 from cifar10.network.model_file import load_model
 from cifar10.predict import predict, score
@@ -21,19 +21,19 @@ def evaluate(params: Params) -> None:
     logits, averaged = predict(network, images, statistics, runtime, params.tta)
 
     confidence, predicted = (t.numpy() for t in logits.softmax(1).max(1))
-    per_class = class_scores(predicted, labels, len(classes))
+    per_class = precision_recall_fscore_support(labels, predicted, labels=range(len(classes)), zero_division=0)[:3]
     result = score(logits, labels)
     scores = {
         "dataset": params.dataset,
         "accuracy": result.accuracy,
         "loss": result.loss,
-        "macro_f1": float(np.mean(per_class.f1)),
+        "macro_f1": float(per_class[2].mean()),
         "calibration_error": calibration_error(logits, labels),
     }
     if params.tta != "none":
         scores["tta_accuracy"] = score(averaged, labels).accuracy
     write_json("metrics/test.json", scores)
-    write_csv("plots/per_class.csv", ("class", *per_class._fields), zip(classes, *per_class, strict=True))
+    write_csv("plots/per_class.csv", ("class", "precision", "recall", "f1"), zip(classes, *per_class, strict=True))
     names = np.array(classes)
     rows = zip(names[labels], names[predicted], (f"{p:.6f}" for p in confidence), strict=True)
     write_csv("plots/predictions.csv", ("actual", "predicted", "confidence"), rows)

@@ -20,7 +20,7 @@ from cifar10.network.model_file import save_model
 from cifar10.training.checkpoints import Checkpoints
 from cifar10.training.identity import digest, not_resumed, remember, training_identity
 from cifar10.training.loop import DivergedError, Training, train
-from stages.support.formats import declared_files, read_json, read_split, write_csv, write_json
+from stages.support.formats import declared_files, explained, read_json, read_split, write_csv, write_json
 from stages.support.start import run_stage
 from stages.support.stop import noted_signals
 
@@ -28,7 +28,8 @@ from stages.support.stop import noted_signals
 def train_stage(params: Params) -> None:
     runtime = set_up(params)
     facts, classes = read_json("metrics/dataset.json"), read_json("data/classes.json")
-    statistics = Statistics(facts["mean"], facts["std"])
+    with explained("metrics/dataset.json"):
+        statistics = Statistics(facts["mean"], facts["std"])
     split, validation = hold_out(read_split("data/train"), params.validation_size, params.seed)
 
     torch.manual_seed(params.seed)
@@ -45,7 +46,7 @@ def train_stage(params: Params) -> None:
         run(training, checkpoints, partial(write_curves, training))
 
         # The settings hold nothing about the machine, so that the same inputs give the same bytes.
-        settings = params.model_dump(exclude=EVALUATION | MACHINE)
+        settings = params.model_dump(exclude=EVALUATION | MACHINE | {"augment_with"})
         save_model(Path("models/model.safetensors"), training.learner.network, classes, statistics, settings)
         write_curves(training)  # an earlier run may have finished the last epoch
         write_run(training, runtime)

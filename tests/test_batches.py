@@ -5,12 +5,11 @@ import numpy as np
 import pytest
 import torch
 
-from cifar10.augmentation.augmenter import augmenter
-from cifar10.augmentation.fused import Fused
+from cifar10.augmentation.fused import Fused, augmenter
 from cifar10.augmentation.transforms import Composed
 from cifar10.core.data import Split, Statistics, hold_out
 from cifar10.core.params import Params
-from cifar10.predict import Normalise
+from cifar10.network.model import Normalise
 from cifar10.training.batches import batch_loader
 
 FORMS = ["albumentations", "fused"]

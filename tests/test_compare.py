@@ -181,7 +181,7 @@ def test_figures(repository: Repository, capsys: pytest.CaptureFixture[str]) -> 
     assert "| 91.00 ± 1.00 " in said
     assert "| -1.17 ± 0.44 (3 pairs) |" in said
     assert "| -3.00 ± 2.08 (3 pairs) |" in said
-    assert said.endswith("comparison.csv and comparison.png: 2 settings, 6 runs\n")
+    assert said.endswith("comparison.csv and comparison.png: settings: 2, runs: 6\n")
     assert not [line for line in said.splitlines() if line.startswith("|") and line.count("|") != 12]
 
 
@@ -279,7 +279,7 @@ def test_a_run_counts_once(repository: Repository, capsys: pytest.CaptureFixture
     assert (base["experiments"], base["seeds"], base["test_accuracy"]) == ("b", "0", "0.8")  # b was evaluated
     said = capsys.readouterr().out
     assert "\nb is the same run as a\nmain is the same run as b\n" in said
-    assert "1 setting, 1 run\n" in said
+    assert "settings: 1, runs: 1\n" in said
 
 
 def test_another_network_of_one_setting_and_seed_is_refused(repository: Repository) -> None:

@@ -17,7 +17,7 @@ from cifar10.training import learner
 from cifar10.training.cuda_graph import Replayed
 from cifar10.training.loop import Training, train
 from cifar10.training.muon import Muon
-from cifar10.training.schedules import Schedule
+from cifar10.training.optimizers import Schedule
 
 STATISTICS = Statistics([0.5] * 3, [0.25] * 3)
 

@@ -20,7 +20,7 @@ from cifar10.complexity import multiply_adds
 from cifar10.core.data import Statistics
 from cifar10.core.params import Execution
 from cifar10.export.graph import onnx_bytes
-from cifar10.export.parity import Parity, parity, torch_probabilities
+from cifar10.export.parity import torch_probabilities
 from cifar10.export.session import BATCH_SIZE, load_exported, probabilities
 from cifar10.network.model import Net
 from cifar10.network.model_file import save_model
@@ -122,13 +122,6 @@ print(hashlib.sha256(onnx_bytes(*load_model(sys.argv[1]), "digits")).hexdigest()
         command = [sys.executable, "-c", code, str(tmp_path / "model")]
         found = subprocess.check_output(command, cwd=folder, env=environment, text=True)
         assert found.strip() == digest
-
-
-def test_parity_by_hand() -> None:
-    expected = np.array([[0.5, 0.5 - 1e-3, 1e-3], [0.2, 0.7, 0.1]], np.float32)
-    found = np.array([[0.25, 0.75 - 1e-3, 1e-3], [0.1, 0.8, 0.1]], np.float32)
-    assert parity(expected, expected) == Parity(1.0, 0.0)
-    assert parity(expected, found) == pytest.approx(Parity(0.5, 0.25))
 
 
 def test_the_reference_for_parity(images: NDArray[np.uint8]) -> None:

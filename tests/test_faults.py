@@ -26,7 +26,7 @@ from cifar10.core.errors import UserError
 from cifar10.core.files import replacing
 from cifar10.core.lock import hold
 from cifar10.drawing.png import png
-from stages.support.formats import write_json
+from stages.support.formats import read_split, write_json
 from stages.support.start import run_stage
 from stages.support.stop import noted_signals, stop_signals
 from tests.clone import PARAMS, changed
@@ -78,6 +78,20 @@ def test_a_full_disk_leaves_what_was_there(folder: Path) -> None:
     assert re.fullmatch(pattern, str(error.value))
     assert target.read_text() == '"as before"\n'
     assert [path.name for path in target.parent.iterdir()] == ["x.json"]
+
+
+def test_a_file_in_the_place_of_a_folder_is_one_line(folder: Path) -> None:
+    (folder / "metrics").touch()
+    with pytest.raises(UserError, match=r"^.+metrics/x\.json: cannot be written: File exists; "):
+        write_json(str(folder / "metrics/x.json"), 1)
+
+
+@pytest.mark.parametrize("content", ["[]", "null", "{}"])
+def test_json_of_another_form_is_one_line(folder: Path, content: str) -> None:
+    (folder / "sha256.json").write_text(content)
+    (folder / "images.npy").touch()
+    with pytest.raises(UserError, match=r"^.+: cannot be read: .+; repair it with: "):
+        read_split(str(folder))
 
 
 def test_a_write_that_is_interrupted_leaves_what_was_there(folder: Path) -> None:

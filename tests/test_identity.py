@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from cifar10.core.lock import hold
+from cifar10.core.lock import hold, is_held
 from cifar10.core.params import Params
 from cifar10.core.params_file import parse_params
 from cifar10.training.identity import digest, not_resumed, remember, training_identity
@@ -86,6 +86,7 @@ def test_an_unfinished_training_that_is_not_resumed_is_reported(tmp_path: Path) 
     machine = unfinished("machine", before | {"machine": MACHINE | {"threads": 2}}, Path.touch)
     (tmp_path / "checkpoints" / "an old one").mkdir()  # of a version that wrote no identity
     (tmp_path / "checkpoints" / "an old one" / "000001.pt").touch()
+    unfinished("an older one", {"a": {}}, Path.touch)  # of a version that wrote another identity
     running = unfinished("running", before | {"machine": {}}, Path.touch)
     unfinished("empty", before | {"machine": {}}, lambda _: None)  # nothing was saved
     with hold(running / "lock", "it"):
@@ -94,3 +95,5 @@ def test_an_unfinished_training_that_is_not_resumed_is_reported(tmp_path: Path) 
     assert "is not resumed, as src/cifar10/training/muon.py changed since" in lines[0]
     assert "is not resumed, as threads changed since" in lines[1]
     assert lines[0].endswith(f"rm -r {code}")
+    assert not is_held(tmp_path / "gone" / "lock")
+    assert not (tmp_path / "gone").exists()  # a training that has removed its folder does not get it back

@@ -10,8 +10,7 @@ from torch import nn
 from cifar10.core.params import Params
 from cifar10.network.model import LAYERS, Net
 from cifar10.training.muon import orthogonalised
-from cifar10.training.optimizers import build_optimizers
-from cifar10.training.schedules import Schedule
+from cifar10.training.optimizers import Schedule, build_optimizers
 
 
 class Small(nn.Sequential):

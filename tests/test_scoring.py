@@ -5,7 +5,6 @@ import torch
 from cifar10.core.data import Statistics
 from cifar10.core.params import TestTimeAugmentation
 from cifar10.evaluation.calibration import calibration_error, reliability
-from cifar10.evaluation.class_scores import class_scores
 from cifar10.machine.runtime import Runtime
 from cifar10.network.model import Net
 from cifar10.predict import predict, score, views
@@ -54,13 +53,6 @@ def test_calibration_error_by_hand() -> None:
     logits = torch.log(torch.tensor([[0.9, 0.1], [0.9, 0.1], [0.4, 0.6]]))
     labels = np.array([0, 1, 1], np.uint8)
     assert calibration_error(logits, labels) == pytest.approx((2 * abs(0.5 - 0.9) + abs(1 - 0.6)) / 3, abs=1e-6)
-
-
-def test_class_scores_by_hand() -> None:
-    scores = class_scores(np.array([0, 0, 1, 1]), np.array([0, 1, 1, 1]), classes=3)
-    assert scores.precision.tolist() == [0.5, 1, 0]
-    assert scores.recall == pytest.approx([1, 2 / 3, 0])
-    assert scores.f1 == pytest.approx([2 / 3, 0.8, 0])
 
 
 def test_reliability_by_hand() -> None:

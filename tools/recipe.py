@@ -29,14 +29,14 @@ def recipes() -> dict[str, dict[str, Any]]:
     return {name: found["default"] | own for name, own in found.items()}
 
 
-def overrides(recipe: str, seed: str) -> list[str]:
-    """Return the recipe as `--set-param` takes it. Raise UserError if there is no such recipe."""
+def overrides(recipe: str, seed: str) -> dict[str, str]:
+    """Return the recipe's values as `--set-param` takes them. Raise UserError if there is no such recipe."""
     found = recipes()
     if recipe not in found:
         raise UserError(f"no recipe is called {recipe}; there are: {', '.join(found)}")
     if not seed.isdecimal():
         raise UserError(f"SEED must be a whole number from 0 (got {seed})")
-    return [f"{name}={as_yaml(value)}" for name, value in (found[recipe] | {"seed": seed}).items()]
+    return {name: as_yaml(value) for name, value in (found[recipe] | {"seed": seed}).items()}
 
 
 def main() -> None:
@@ -47,11 +47,11 @@ def main() -> None:
     command = [DVC, "exp", "run"]
     name = f"{arguments.recipe}-s{arguments.seed}"
     if any(experiment.name == name for experiment in experiment_refs()):
-        print(f"note: there is an experiment {name} already, so DVC chooses another name")
+        print(f"note: there is an experiment {name} already, so DVC chooses another name", flush=True)
     else:
         command += ["--name", name]
-    for override in overrides(arguments.recipe, arguments.seed):
-        command += ["--set-param", override]
+    for key, value in overrides(arguments.recipe, arguments.seed).items():
+        command += ["--set-param", f"{key}={value}"]
     os.execv(DVC, command)
 
 

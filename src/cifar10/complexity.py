@@ -8,10 +8,10 @@ from cifar10.core import SIDE
 from cifar10.network.model import Net
 
 
-def size(model: nn.Module) -> dict[str, int]:
+def size(network: Net) -> dict[str, int]:
     """Return what metrics/train.json holds of a network."""
     counts = {"parameters": count_parameters, "receptive_field": receptive_field, "multiply_adds": multiply_adds}
-    return {name: count(model) for name, count in counts.items()}
+    return {name: count(network) for name, count in counts.items()}
 
 
 def count_parameters(model: nn.Module) -> int:
@@ -32,23 +32,17 @@ def receptive_field(model: nn.Module) -> int:
     return size
 
 
-def multiply_adds(model: nn.Module) -> int:
+def multiply_adds(network: Net) -> int:
     """Return the multiply-adds of the convolutions for one image (3, 32, 32), including those with padding."""
-    return _multiply_adds(model)["Global"]
+    return sum(multiply_adds_by_layer(network).values())
 
 
 def multiply_adds_by_layer(network: Net) -> dict[str, int]:
     """Return the multiply-adds of each layer of `network` and of its head, by name."""
-    counts = _multiply_adds(network)
-    names = {name: f"Net.features.{name}" for name, _ in network.features.named_children()} | {"head": "Net.head"}
-    return {name: counts[path] for name, path in names.items()}
-
-
-def _multiply_adds(model: nn.Module) -> dict[str, int]:
-    """Return the multiply-adds by the path of each module; "Global" is their sum."""
-    device, training = next(model.parameters()).device, model.training
+    device, training = next(network.parameters()).device, network.training
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        model.eval()(torch.zeros(1, 3, SIDE, SIDE, device=device))
-    model.train(training)
-    # The counter counts a multiply-add as two operations.
-    return {path: sum(counts.values()) // 2 for path, counts in counter.get_flop_counts().items()}
+        network.eval()(torch.zeros(1, 3, SIDE, SIDE, device=device))
+    network.train(training)
+    paths = {name: f"Net.features.{name}" for name, _ in network.features.named_children()} | {"head": "Net.head"}
+    counts = counter.get_flop_counts()  # with a multiply-add as two operations
+    return {name: sum(counts[path].values()) // 2 for name, path in paths.items()}

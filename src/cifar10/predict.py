@@ -13,17 +13,7 @@ from cifar10.core.data import Statistics
 from cifar10.core.params import TestTimeAugmentation
 from cifar10.machine.runtime import Runtime
 from cifar10.network.folding import folded
-from cifar10.network.model import Net
-
-
-class Normalise:
-    """Map uint8 images (N, 32, 32, 3) to float (N, 3, 32, 32) in channels_last, each channel (x / 255 - mean) / std."""
-
-    def __init__(self, statistics: Statistics, device: torch.device) -> None:
-        self.mean, self.std = (255 * torch.tensor(values, device=device).view(3, 1, 1) for values in statistics)
-
-    def __call__(self, images: Tensor) -> Tensor:
-        return images.permute(0, 3, 1, 2).float().sub_(self.mean).div_(self.std)
+from cifar10.network.model import Net, Normalise
 
 
 class Score(NamedTuple):

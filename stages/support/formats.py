@@ -100,7 +100,7 @@ def explained(path: str) -> Iterator[None]:
         yield
     except FileNotFoundError:
         raise UserError(f"{path}: is missing; make it with: dvc repro") from None
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, LookupError, TypeError, AttributeError) as error:
         # DVC trusts read-only files in its cache, but checks writable ones.
         repair = f"chmod -R u+w .dvc/cache; rm -r {path}; dvc repro"
         raise UserError(f"{path}: cannot be read: {error}; repair it with: {repair}") from None

@@ -53,10 +53,6 @@ def row(setting: Setting, base: Setting | None, head: dict[str, Any]) -> dict[st
     return cells
 
 
-def count(number: int, what: str) -> str:
-    return f"{number} {what}" + "s" * (number != 1)
-
-
 def parameters(name: str, read: Callable[[], bytes]) -> dict[str, Any]:
     try:
         params = load_params(read())
@@ -93,7 +89,7 @@ def compare(patterns: Sequence[str], base_name: str | None) -> None:
     write_csv(str(CSV), rows[0], (cells.values() for cells in rows))
     write_atomically(PLOT, picture)
     print(table(rows), "± standard deviation over the seeds; of a difference: its standard error", sep="\n")
-    notes += [*left_out, *same, f"{CSV} and {PLOT}: {count(len(found), 'setting')}, {count(len(runs), 'run')}"]
+    notes += [*left_out, *same, f"{CSV} and {PLOT}: settings: {len(found)}, runs: {len(runs)}"]
     print(*notes, sep="\n")
 
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any
 
 from cifar10.core.errors import UserError
-from tools.compare.runs import SPEED, Run
+from tools.compare.runs import PROCESSOR, Run
 
 
 def of_one_kind(runs: Sequence[Run], base_name: str | None) -> tuple[list[Run], list[str]]:
@@ -34,7 +34,7 @@ def distinct(runs: Iterable[Run], key: Callable[[Run], Hashable]) -> tuple[list[
     for run in runs:
         first = kept.setdefault(key(run), run)
         if first.model != run.model:
-            pairs = zip(SPEED, first.speed, run.speed, strict=True)
+            pairs = zip(PROCESSOR, first.speed, run.speed, strict=True)
             why = ", ".join(f"{what} {one} and {other}" for what, one, other in pairs if one != other)
             faults.append(
                 f"{first.name} and {run.name} have the same parameters and seed, but another network"

@@ -20,7 +20,7 @@ TEST = {"accuracy": "test_accuracy", "tta_accuracy": "tta_accuracy", "calibratio
 MODEL = "models/model.safetensors"
 # What of metrics/run.json may change a result. The processor's name and the threads change speed and last bits alone.
 MACHINE_TYPE = ("device", "precision", "instruction_set", "system")
-SPEED = ("processor", "threads")
+PROCESSOR = ("processor", "threads")
 
 T = TypeVar("T")
 
@@ -83,6 +83,7 @@ def _matches(name: str, patterns: Iterable[str]) -> bool:
 
 def _run(name: str, params: dict[str, Any], files: Mapping[str, bytes | None]) -> Run:
     """Return the run, or raise one of BROKEN if the files are incomplete or not of one run."""
+    hash(tuple(params.values()))  # which fails for a list; no parameter is one
     stages = _parsed(files, "dvc.lock", lock_stages)
     if not (train := stages.get("train")):
         raise ValueError("dvc.lock: the stage train has never run")
@@ -101,7 +102,7 @@ def _run(name: str, params: dict[str, Any], files: Mapping[str, bytes | None]) -
         kind |= {"test data": _of(evaluate.deps, data=True), "code of evaluate": _of(evaluate.deps, data=False)}
     if not isinstance(params["seed"], int):
         raise ValueError("params.yaml: seed is no whole number")
-    return Run(name, params, numbers, model, kind, tuple(run[key] for key in SPEED))
+    return Run(name, params, numbers, model, kind, tuple(run[key] for key in PROCESSOR))
 
 
 def _of(deps: Mapping[str, str], data: bool) -> dict[str, str]:

@@ -5,13 +5,13 @@ from math import sqrt
 from statistics import mean, stdev, variance
 from typing import Any, NamedTuple
 
+from cifar10.core.params import MACHINE
 from tools.compare.runs import Run
 from tools.params_editor import as_yaml
 from tools.recipe import recipes
 
-# No part of a setting: the machine's choices, of which metrics/run.json records what came of them. augment_with is part
-# of it: with a transform that only albumentations has, the images are not the same.
-NOT_SETTING = {"seed", "device", "precision", "threads", "workers"}
+# metrics/run.json records what came of the machine's choices.
+NOT_SETTING = {"seed"} | MACHINE
 
 
 class Difference(NamedTuple):

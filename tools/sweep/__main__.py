@@ -26,7 +26,7 @@ def main() -> None:
     if not arguments.grid and not arguments.file:
         raise UserError("name the values to try: make sweep GRID='lr=0.05,0.1 seed=0,1,2'")
     commit = clean_commit(arguments.file)
-    recipe = dict(word.split("=", 1) for word in overrides(arguments.recipe, "0")) if arguments.recipe else {}
+    recipe = overrides(arguments.recipe, "0") if arguments.recipe else {}
     settings = rows(arguments.file) if arguments.file else [{}]
     axes = grid(arguments.grid)
     if both := settings[0].keys() & axes[0].keys():

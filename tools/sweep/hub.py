@@ -115,15 +115,20 @@ def watch(experiments: Sequence[Experiment], task: dict[str, Any]) -> int:
         try:
             while waiting:
                 done, _ = ray.wait(list(waiting), num_returns=len(waiting), timeout=1)
+                if not done:
+                    continue
                 results = {waiting.pop(ref): result(ref) for ref in done}
                 if task["remote"]:
-                    bring([name for name, found in results.items() if "error" not in found])
+                    try:
+                        pull([name for name, found in results.items() if "error" not in found])
+                    except UserError as error:  # the next start pulls them
+                        print(f"warning: sweep: {error}", file=sys.stderr)
                 failed += len(results.keys() - arrived(task["commit"], results, fetch=False))
                 at_once = max(1, slots(cpus))
                 state = f"{min(len(waiting), at_once)} running, {failed} failed"
                 for name, found in results.items():
                     bar.write(line(name, found), file=sys.stdout)
-                if results and bar.disable:  # a log file
+                if bar.disable:  # a log file
                     seconds += [found["seconds"] for found in results.values() if "seconds" in found]
                     left = math.ceil(len(waiting) / at_once) * mean(seconds) / 60 if seconds else 0
                     time_left = f", at most {math.ceil(left)} min left" if left else ""
@@ -137,14 +142,6 @@ def watch(experiments: Sequence[Experiment], task: dict[str, Any]) -> int:
             ray.wait(list(waiting), num_returns=len(waiting), timeout=30)  # trainings save their state
             raise
     return failed
-
-
-def bring(names: Sequence[str]) -> None:
-    """Pull what has arrived in `origin`. If that fails, warn: the next start pulls it."""
-    try:
-        pull(names)
-    except UserError as error:
-        print(f"warning: sweep: {error}", file=sys.stderr)
 
 
 def slots(cpus: int) -> int:

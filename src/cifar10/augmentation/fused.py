@@ -11,10 +11,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from cifar10.augmentation.transforms import composed, fill_value, generators
+from cifar10.augmentation.transforms import Composed, composed, fill_value, generators
 from cifar10.core import SIDE
+from cifar10.core.data import Statistics
 from cifar10.core.errors import UserError
-from cifar10.core.params import Augmentation
+from cifar10.core.params import Augmentation, Params
 
 CENTRE = (SIDE - 1) / 2
 KNOWN = [A.HorizontalFlip, A.Affine, A.CoarseDropout]
@@ -90,3 +91,9 @@ class Fused:
         for image, (row, column) in zip(result, corners.tolist(), strict=True):
             image[row : row + size, column : column + size] = self.fill
         return result
+
+
+def augmenter(params: Params, statistics: Statistics) -> Composed | Fused:
+    """Return the form that `params` name. It maps uint8 images (N, 32, 32, 3) and entropy to augmented images."""
+    forms: dict[str, type[Composed | Fused]] = {"albumentations": Composed, "fused": Fused}
+    return forms[params.augment_with](params.augmentation, statistics.mean)

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from cifar10.core import SIDE
+from cifar10.core import FLIPS, SIDE
 from cifar10.core.params import Augmentation
 
 cv2.setNumThreads(0)  # a 32x32 image is too small for a thread pool
@@ -43,6 +43,17 @@ def composed(a: Augmentation, mean: Sequence[float]) -> A.Compose:
         ],
         strict=True,  # an argument that albumentations does not know is an error
     )
+
+
+def alternate_flips(a: Augmentation, images: int, seed: int, epoch: int) -> NDArray[np.bool_]:
+    """Return a mask (images,) of the images to mirror: a random half in even epochs, the other half in odd ones.
+
+    cifar10-airbench does the same. If `a.flip` is random, the mask is all False, because the transforms draw the flips.
+    """
+    if a.flip == "random":
+        return np.zeros(images, bool)
+    even = np.random.default_rng([seed, 0, FLIPS]).random(images) < 0.5
+    return ~even if epoch % 2 else even
 
 
 def fill_value(mean: Sequence[float]) -> tuple[int, ...]:

@@ -32,7 +32,8 @@ def replacing(target: Path, size: int) -> Iterator[IO[bytes]]:
             "nothing half-written is left"
         ) from None
     finally:
-        aside.unlink(missing_ok=True)
+        with suppress(OSError):
+            aside.unlink()
 
 
 def write_atomically(path: Path, data: bytes) -> None:

@@ -46,6 +46,8 @@ def _acquire(guard: FileLock) -> None:
 
 def is_held(lock: Path) -> bool:
     """Return whether a running process holds `lock`."""
+    if not lock.exists():
+        return False
     try:
         with FileLock(lock, timeout=0):
             return False

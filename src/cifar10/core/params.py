@@ -169,6 +169,6 @@ class Params(Strict):
 
 
 # These say how a machine does the work, and are not saved in the model.
-MACHINE = {"device", "augment_with", "precision", "threads", "workers"}
+MACHINE = {"device", "precision", "threads", "workers"}
 EVALUATION = {"tta"}  # used by evaluate alone
 SPEED = {"workers"}  # changes no byte, so no stage depends on it

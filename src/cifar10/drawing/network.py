@@ -35,19 +35,12 @@ def network_sheet(network: Net, image: NDArray[np.uint8]) -> Figure:
 def _receptive_fields(axis: Axes, network: Net, image: NDArray[np.uint8]) -> None:
     axis.imshow(image, extent=(0, SIDE, SIDE, 0))
     layers = [*network.features.named_children(), ("average", network.pool)]
-    labels = {
-        "conv3": SIDE + 4.5,
-        "conv5": -1,
-        "conv7": -10.5,
-        "conv9": -34.5,
-        "average": -42.5,
-    }  # y of each label, outside the picture
-    for i, (name, _) in enumerate(layers):
-        if name in labels:
-            size = receptive_field(nn.Sequential(*(module for _, module in layers[: i + 1])))
-            corner = SIDE / 2 - size / 2
-            axis.add_patch(Rectangle((corner, corner), size, size, fill=False, edgecolor=BLUE, linewidth=1.3))
-            axis.text(SIDE / 2, labels[name], f"{name}: {size}", ha="center", va="bottom", size=8, color=BLUE)
+    for end in [*range(3, len(layers), 3), len(layers)]:  # every third layer, and the last
+        size = receptive_field(nn.Sequential(*(module for _, module in layers[:end])))
+        corner = SIDE / 2 - size / 2
+        axis.add_patch(Rectangle((corner, corner), size, size, fill=False, edgecolor=BLUE, linewidth=1.3))
+        y = SIDE + 4.5 if end == 3 else min(corner - 1, -1)  # outside the picture
+        axis.text(SIDE / 2, y, f"{layers[end - 1][0]}: {size}", ha="center", va="bottom", size=8, color=BLUE)
     axis.set(xlim=(-46, 78), ylim=(78, -48), xticks=(), yticks=(), facecolor="#ececec")
     axis.spines[:].set_visible(False)
     axis.set_title("Receptive fields in pixels; grey: padding", size=9)

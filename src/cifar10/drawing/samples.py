@@ -6,13 +6,15 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from cifar10.augmentation.augmenter import SAMPLES, alternate_flips, augmenter
+from cifar10.augmentation.fused import augmenter
+from cifar10.augmentation.transforms import alternate_flips
+from cifar10.core import SAMPLES
 from cifar10.core.data import Split, Statistics
 from cifar10.core.params import Augmentation, Params
 from cifar10.drawing.sheet import Cell, sheet
 
-OFF = {"flip": "random", "flip_p": 0.0, "affine_p": 0.0, "hole_p": 0.0}
-ALONE = {"flip": {"flip_p": 1.0}, "affine": {"affine_p": 1.0}, "hole": {"hole_p": 1.0}}
+ALONE = [name.removesuffix("_p") for name in Augmentation.model_fields if name.endswith("_p")]  # flip, affine, hole
+OFF = {"flip": "random"} | {f"{name}_p": 0.0 for name in ALONE}
 
 
 def clearest(split: Split, candidates: int = 50) -> Split:
@@ -38,7 +40,7 @@ def augmented_samples(split: Split, classes: Sequence[str], statistics: Statisti
         mirrored = alternate_flips(augmentation, len(split.labels), params.seed, number)[:, None, None, None]
         return augment(np.where(mirrored, split.images[:, :, ::-1], split.images), [params.seed, number, SAMPLES])
 
-    alone = [augmented(params.augmentation.model_copy(update=OFF | on), 0) for on in ALONE.values()]
+    alone = [augmented(params.augmentation.model_copy(update=OFF | {f"{name}_p": 1.0}), 0) for name in ALONE]
     trained = [augmented(params.augmentation, number) for number in range(4)]
     columns = [split.images, *alone, *trained]
     return sheet(

@@ -1,6 +1,4 @@
-"""Compare an exported network with the PyTorch network."""
-
-from typing import NamedTuple
+"""Compute what an exported network is compared with."""
 
 import numpy as np
 import torch
@@ -8,17 +6,6 @@ from numpy.typing import NDArray
 
 from cifar10.core.data import Statistics
 from cifar10.network.model import Net
-
-
-class Parity(NamedTuple):
-    equal_top1: float  # fraction of images with the same most probable class, 0...1
-    largest_difference: float  # of a probability, over all images and classes
-
-
-def parity(expected: NDArray[np.float32], found: NDArray[np.float32]) -> Parity:
-    """Compare two sets of probabilities (N, 10)."""
-    equal = expected.argmax(1) == found.argmax(1)
-    return Parity(float(equal.mean()), float(np.abs(expected - found).max()))
 
 
 def torch_probabilities(network: Net, images: NDArray[np.uint8], statistics: Statistics) -> NDArray[np.float32]:

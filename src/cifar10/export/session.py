@@ -1,7 +1,6 @@
 """Run an exported network with ONNX Runtime, without PyTorch, whose import takes seconds."""
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -47,9 +46,6 @@ def load_exported(model: Path | bytes) -> ExportedModel:
 
 def probabilities(model: ExportedModel, images: NDArray[np.uint8]) -> NDArray[np.float32]:
     """Map uint8 images (N, 32, 32, 3), RGB, 0...255, to class probabilities (N, 10)."""
-    return np.concatenate([np.empty((0, len(model.classes)), np.float32), *_batches(model, images)])
-
-
-def _batches(model: ExportedModel, images: NDArray[np.uint8]) -> Iterator[NDArray[np.float32]]:
-    for start in range(0, len(images), BATCH_SIZE):
-        yield model.session.run(None, {"images": images[start : start + BATCH_SIZE]})[0]
+    batches = (images[start : start + BATCH_SIZE] for start in range(0, len(images), BATCH_SIZE))
+    found = (model.session.run(None, {"images": batch})[0] for batch in batches)
+    return np.concatenate([np.empty((0, len(model.classes)), np.float32), *found])

@@ -98,12 +98,12 @@ class Crowd:
     EVERY, TOO_LONG = 10.0, 0.25  # seconds, and the share of them that the main thread waits
 
     def __init__(self) -> None:
-        self.asked, self.waited = time.monotonic(), self._waited()
+        self.asked, self.waited, self.warned = time.monotonic(), self._waited(), False
 
     def warn(self) -> None:
         """Print a line if this thread waited for more than a quarter of the last ten seconds."""
         seconds = time.monotonic() - self.asked
-        if seconds < self.EVERY:
+        if seconds < self.EVERY or self.warned:
             return
         waited = self._waited()
         if waited - self.waited > self.TOO_LONG * seconds:
@@ -112,7 +112,7 @@ class Crowd:
                 "threads: 1 this would be faster (its bits are others)",
                 file=sys.stderr,
             )
-            self.EVERY = float("inf")  # warn only once
+            self.warned = True
         self.asked, self.waited = time.monotonic(), waited
 
     @staticmethod

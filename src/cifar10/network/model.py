@@ -9,9 +9,11 @@ takes its statistics over the computed positions.
 from collections import OrderedDict
 from typing import Literal, NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from cifar10.core import SIDE
+from cifar10.core.data import Statistics
 from cifar10.core.params import Execution
 
 
@@ -48,6 +50,16 @@ LAYERS = (  #                                                                   
     Layer("conv8", "separable", 16, 32),  #                                                      3        3
     Layer("conv9", "separable", 32, 64),  #                                                      3        3
 )
+
+
+class Normalise:
+    """Map uint8 images (N, 32, 32, 3) to float (N, 3, 32, 32) in channels_last, each channel (x / 255 - mean) / std."""
+
+    def __init__(self, statistics: Statistics, device: torch.device) -> None:
+        self.mean, self.std = (255 * torch.tensor(values, device=device).view(3, 1, 1) for values in statistics)
+
+    def __call__(self, images: Tensor) -> Tensor:
+        return images.permute(0, 3, 1, 2).float().sub_(self.mean).div_(self.std)
 
 
 class Net(nn.Module):

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from cifar10.augmentation.augmenter import AVERAGE
+from cifar10.core import AVERAGE
 from cifar10.core.data import Statistics
 from cifar10.core.params import Params
 from cifar10.machine.runtime import Runtime

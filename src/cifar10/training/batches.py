@@ -10,7 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset, Sampler
 
-from cifar10.augmentation.augmenter import FIRST_STEP, ORDER, alternate_flips, augmenter
+from cifar10.augmentation.fused import augmenter
+from cifar10.augmentation.transforms import alternate_flips
+from cifar10.core import FIRST_STEP, ORDER
 from cifar10.core.data import Split, Statistics
 from cifar10.core.errors import UserError
 from cifar10.core.params import Params

@@ -18,7 +18,7 @@ def training_identity(
 ) -> dict[str, dict[str, Any]]:
     """Return the parameters, what `machine` is, and the digests of the `files` that the training depends on."""
     # `machine` holds what device, precision and threads became; the number of workers changes no bit.
-    settings = params.model_dump(exclude=EVALUATION | MACHINE - {"augment_with"})
+    settings = params.model_dump(exclude=EVALUATION | MACHINE)
     digests = {str(path): file_digest(path) for path in files}
     return {"params": settings, "machine": dict(machine), "files": digests}
 
@@ -37,15 +37,16 @@ def not_resumed(folder: Path, identity: Mapping[str, Mapping[str, Any]]) -> Iter
     for other_folder in sorted({path.parent for path in folder.parent.glob("*/*.pt")} - {folder}):
         try:
             other = json.loads((other_folder / NAME).read_text(encoding="utf-8"))
-        except (OSError, ValueError):  # it has just finished, or an older version wrote it
-            continue
-        if other["params"] == identity["params"] and not is_held(other_folder / "lock"):  # held: it is running
             differ = [
                 name
                 for group in ("machine", "files")
                 for name in sorted({*identity[group], *other[group]})
                 if identity[group].get(name) != other[group].get(name)
             ]
+            same = other["params"] == identity["params"]
+        except (OSError, ValueError, LookupError, TypeError, AttributeError):  # finished, or of an older version
+            continue
+        if same and not is_held(other_folder / "lock"):  # held: it is running
             yield (
                 f"note: {other_folder}: an unfinished training with these parameters is not resumed, as "
                 f"{', '.join(differ)} changed since; if it is not needed: rm -r {other_folder}"

@@ -17,16 +17,14 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from cifar10.augmentation.augmenter import DROPOUT
+from cifar10.core import DROPOUT
 from cifar10.core.data import Statistics
 from cifar10.core.params import Params
 from cifar10.machine.runtime import Runtime
-from cifar10.network.model import Net
-from cifar10.predict import Normalise
+from cifar10.network.model import Net, Normalise
 from cifar10.training.averaging import WeightAverage
 from cifar10.training.cuda_graph import Replayed
-from cifar10.training.optimizers import build_optimizers
-from cifar10.training.schedules import Schedule
+from cifar10.training.optimizers import Schedule, build_optimizers
 
 Gradients = Callable[[Tensor, Tensor], tuple[Tensor, Tensor]]  # from images and labels to loss and logits
 
