@@ -29,7 +29,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The tests that take longest first, so that neither process waits for the other's at the end."""
-    slow = ("killed", "experiment", "test_verify", "test_workspace", "trains", "test_pipeline", "test_docs")
+    slow = ("test_kills", "test_experiments", "is_lost", "test_verify", "test_remotes", "test_pipeline", "test_docs")
     items.sort(key=lambda item: next((i for i, name in enumerate(slow) if name in item.nodeid), len(slow)))
 
 

@@ -25,8 +25,8 @@ from cifar10.core.errors import UserError
 from cifar10.export.graph import onnx_bytes
 from cifar10.export.session import BATCH_SIZE, load_exported, probabilities
 from cifar10.network.model import Net
+from tests.clone import ROOT
 
-ROOT = Path(__file__).parent.parent
 COLOUR = Image.merge("RGB", [Image.linear_gradient("L"), Image.radial_gradient("L"), Image.new("L", (256, 256))])
 CLASSES = [f"class {i}" for i in range(10)]
 

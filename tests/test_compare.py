@@ -17,13 +17,12 @@ import yaml
 from ruamel.yaml import YAML
 
 from cifar10.core.errors import UserError
-from tests.clone import PARAMS
+from tests.clone import PARAMS, ROOT
 from tools.compare.__main__ import CSV, PLOT, compare
 from tools.compare.plot import figure, wrapped
 from tools.compare.runs import find_runs
 from tools.records import Yaml12, load_params
 
-ROOT = Path(__file__).parent.parent
 BASE: dict[str, Any] = {**yaml.load(PARAMS, Yaml12), "dataset": "digits", "seed": 0, "epochs": 4, "lr": 0.2}
 MACHINE = {"device": "cpu", "processor": "P", "system": "Linux", "instruction_set": "AVX2", "precision": "fp32"}
 CODE = ("requirements.lock", "src/cifar10/core", "src/cifar10/network")
@@ -321,17 +320,13 @@ def test_the_base_can_be_named(repository: Repository) -> None:
     repository.seeds("a", {0: 0.90, 1: 0.92})
     repository.seeds("b", {0: 0.91, 1: 0.93}, lr=0.1)
     repository.seeds("c", {0: 0.80, 1: 0.82}, lr=0.3)
+    assert refused("a-s1", base="a-s0") == "BASE=a-s0 is none of the runs that are compared: a-s1"
     found = rows(base="b-s1")
     assert list(found) == ["base", "lr 0.2", "lr 0.3"]
     assert found["base"]["experiments"] == "b-s0 b-s1"
     assert apart(found["lr 0.2"])[::2] == (pytest.approx(-0.01), "2 pairs")
     assert found["base"]["set_params"] == "-S lr=0.1"  # from the committed parameters
     assert list(rows("b-*", "c-*")) == ["lr 0.1", "lr 0.3"]  # without the base: what varies
-
-
-def test_an_unknown_base_is_refused(repository: Repository) -> None:
-    repository.seeds("a", {0: 0.90, 1: 0.92})
-    assert refused("a-s1", base="a-s0") == "BASE=a-s0 is none of the runs that are compared: a-s1"
 
 
 def test_a_recipe_gives_its_name(repository: Repository) -> None:

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.clone import Clone, git
+from tests.clone import ROOT, Clone, git
 
-ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 # Commands that take minutes, need a network, change this machine or prepare what a test has already.

@@ -29,9 +29,7 @@ from cifar10.drawing.png import png
 from stages.support.formats import read_split, write_json
 from stages.support.start import run_stage
 from stages.support.stop import noted_signals, stop_signals
-from tests.clone import PARAMS, changed
-
-ROOT = Path(__file__).parent.parent
+from tests.clone import PARAMS, ROOT, changed
 
 
 @contextmanager
@@ -162,7 +160,7 @@ def test_params_that_cannot_be_read(
 def test_a_python_outside_the_environment_is_named() -> None:
     """-S: without the installed packages, as when dvc is called and the environment is not active."""
     command = [sys.executable, "-S", "-m", "stages.train"]
-    run = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parent.parent)
+    run = subprocess.run(command, capture_output=True, text=True, cwd=ROOT)
     assert run.returncode == 1
     expected = f"error: {sys.executable} has no PyTorch; type: make setup, then: . .venv/bin/activate\n"
     assert run.stderr == expected

@@ -110,11 +110,7 @@ KINDS: dict[str, tuple[bytes, NDArray[np.uint8], int]] = {  # file, what it show
     "16-bit grey": (cv2.imencode(".png", GREY.astype(np.uint16) * 257)[1].tobytes(), np.dstack([GREY] * 3), 2),
     "16-bit grey TIFF": (cv2.imencode(".tif", GREY.astype(np.uint16) * 257)[1].tobytes(), np.dstack([GREY] * 3), 2),
     "16-bit in 32": (saved("tiff", Image.fromarray(GREY.astype(np.int32) * 257)), np.dstack([GREY] * 3), 2),
-    "16-bit colours": (
-        cv2.imencode(".png", COLOURS[..., ::-1].astype(np.uint16) * 257)[1].tobytes(),
-        COLOURS,
-        2,
-    ),
+    "16-bit colours": (cv2.imencode(".png", COLOURS[..., ::-1].astype(np.uint16) * 257)[1].tobytes(), COLOURS, 2),
     "animated GIF": (
         saved("gif", Image.fromarray(GREY), save_all=True, append_images=[Image.new("L", (64, 64))]),
         np.dstack([GREY] * 3),
@@ -243,10 +239,7 @@ REFUSED = {
     "planes, bits turned": (tiff(b"", PLANES | {258: [8] * 3, 266: [2]}), f"{KIND}: a TIFF of separate planes"),
     "planes of lightness": (tiff(b"", PLANES | {258: [8] * 3, 262: [8]}), f"{KIND}: a TIFF of separate planes"),
     "planes, white is 0": (tiff(b"", {258: [8], 262: [0], 284: [2]}), f"{KIND}: a TIFF of separate planes"),
-    "planes, opacity": (
-        tiff(b"", {258: [8] * 2, 259: [5], 284: [2], 338: [2]}),
-        f"{KIND}: a TIFF of separate planes",
-    ),
+    "planes, opacity": (tiff(b"", {258: [8] * 2, 259: [5], 284: [2], 338: [2]}), f"{KIND}: a TIFF of separate planes"),
     "subsampled": (tiff(b"", {258: [8] * 3, 262: [6], 530: [2, 2]}), f"{KIND}: a TIFF of subsampled colours"),
     "8 bits with sign": (tiff(b"", {258: [8], 339: [2]}), "has signed pixels of 8 bits, whose black"),
     "16 bits with sign": (tiff(b"", {258: [16], 339: [2]}), "has signed pixels of 16 bits, whose black"),

@@ -1,7 +1,6 @@
 """Recipes hold what differs from the default, and `make train` sets every parameter."""
 
 import os
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -9,7 +8,8 @@ import pytest
 from cifar10.core.errors import UserError
 from cifar10.core.params import MACHINE, Params
 from cifar10.core.params_file import parse_params
-from tests.clone import PARAMS, ROOT, Clone, changed, committed
+from tests.clone import PARAMS, ROOT, committed
+from tests.repository import commit, git, init
 from tools.params_editor import edited, flat
 from tools.recipe import main, overrides, recipes
 from tools.records import load_params
@@ -56,35 +56,18 @@ def test_the_default_is_the_committed_params_yaml() -> None:
     assert RECIPES["default"] == {key: expected[key] for key in RECIPES["default"]}
 
 
-def test_a_recipe_trains_as_it_is_whatever_the_workspace_holds(clone: Clone, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(clone.path)
-    tiny = {"epochs": 1, "validation_size": 1000, "batch_size": 32, "ema": 0.5, "dataset": "digits", "sam_rho": 1e-5}
-    Path("recipes/tiny.yaml").write_text("".join(f"{key}: {value}\n" for key, value in tiny.items()), encoding="utf-8")
-    Path("params.yaml").write_text(
-        changed(Path("params.yaml").read_text(encoding="utf-8"), lr=0.1, nesterov=False, tta="flip+shift"),
-        encoding="utf-8",
-    )
-    output = clone.run("python", "-m", "tools.recipe", "tiny", "--seed", "3")
-    assert clone.ran(output) == ["train", "evaluate", "draw", "export"]
-    found = flat(parse_params(Path("params.yaml").read_text(encoding="utf-8")).model_dump())
-    assert {key: found[key] for key in RECIPES["default"]} == RECIPES["default"] | tiny | {"seed": 3}
-    assert "[tiny-s3]" in clone.run("dvc", "exp", "list").split()
-
-
 def test_a_name_that_is_taken_is_left_to_the_experiment_that_has_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     called = list[list[str]]()
     monkeypatch.setattr("os.execv", lambda _, command: called.append(command))
     monkeypatch.setattr("sys.argv", ["recipe", "digits", "--seed", "3"])
-    monkeypatch.chdir(tmp_path)
+    init(tmp_path, monkeypatch)
     (tmp_path / "recipes").symlink_to(ROOT / "recipes")
-    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
-    for command in ("init -q", "-c user.name=x -c user.email=x commit -q --allow-empty -mx"):
-        subprocess.check_call(["git", *command.split()])
+    commit()
     main()
     assert capsys.readouterr().out == ""
-    subprocess.check_call(["git", "update-ref", f"refs/exps/01/{'2' * 38}/digits-s3", "HEAD"])
+    git("update-ref", f"refs/exps/01/{'2' * 38}/digits-s3", "HEAD")
     main()
     assert capsys.readouterr().out == "note: there is an experiment digits-s3 already, so DVC chooses another name\n"
     assert called[0][1:5] == ["exp", "run", "--name", "digits-s3"]

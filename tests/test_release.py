@@ -1,14 +1,13 @@
 """make release: only the network of the committed parameters, and only the one that dvc.lock names."""
 
 import hashlib
-import os
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from cifar10.core.errors import UserError
 from tests.clone import PARAMS, changed
+from tests.repository import commit, git, init
 from tools.release import main
 
 LOCK = """\
@@ -35,12 +34,9 @@ RELEASE = Path("release/cifar10.onnx")
 @pytest.fixture(autouse=True)
 def _repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A repository with committed parameters, and the network and the lock that belong to them."""
-    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
-    monkeypatch.chdir(tmp_path)
+    init(tmp_path, monkeypatch)
     Path("params.yaml").write_text(PARAMS, encoding="utf-8")
-    identity = ("-c", "user.name=test", "-c", "user.email=test@example.invalid")
-    for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "first"]):
-        subprocess.check_call(["git", *identity, *command])
+    commit()
     Path("models").mkdir()
     Path("models/model.onnx").write_bytes(b"network")
     write_lock()
@@ -74,8 +70,7 @@ def test_other_parameters_are_refused() -> None:
 def test_the_network_of_other_data_is_refused() -> None:
     """Who has committed the demo must not release a classifier of digits."""
     Path("params.yaml").write_text(changed(PARAMS, dataset="digits", validation_size=200), encoding="utf-8")
-    identity = ("-c", "user.name=test", "-c", "user.email=test@example.invalid")
-    subprocess.check_call(["git", *identity, "commit", "-qam", "digits"])
+    git("commit", "-qam", "digits")
     said = "release/cifar10.onnx: holds cifar10, but the committed params.yaml has dataset: digits"
     assert refusal() == said
 

@@ -13,7 +13,8 @@ import yaml
 from PIL import Image
 
 from cifar10.core.errors import UserError
-from tests.clone import PARAMS, changed
+from tests.clone import PARAMS, ROOT, changed
+from tests.repository import commit, git, init
 from tools.report import LIMIT, main
 
 SCRIPT = "<script>alert(1)</script>"
@@ -55,19 +56,8 @@ METRICS: dict[str, dict[str, object]] = {
 SHOWN = [
     *("54,321", "23,456", "30,865", "0.4123", "0.4234", "0.4345", "0.2123", "0.2234", "0.2345"),
     *("0.2266", "0.9224", "0.2966", "0.8994", "189,377", "117", "15,722,417"),
-    *(
-        "0.8966",
-        "0.3161",
-        "0.8962",
-        "0.0244",
-        "0.9078",
-        "0.8967",
-        "0.9999",
-        "765,432",
-        "3,291.9",
-        "AVX2",
-        "torch 2.11.0, numpy 2.4.6",
-    ),
+    *("0.8966", "0.3161", "0.8962", "0.0244", "0.9078", "0.8967", "0.9999", "765,432"),
+    *("3,291.9", "AVX2", "torch 2.11.0, numpy 2.4.6"),
 ]
 CURVE = "epoch,split,{0},best\n1,train,1.5,0\n2,train,1.25,0\n1,validation,1.375,0\n2,validation,1.125,1\n"
 PLOTS = {
@@ -82,21 +72,9 @@ FILES = {f"metrics/{name}.json": json.dumps(values) for name, values in METRICS.
 FILES |= {f"plots/{name}.csv": text for name, text in PLOTS.items()}
 
 
-def git(*arguments: str) -> str:
-    identity = ("-c", "user.name=test", "-c", "user.email=test@example.invalid")
-    return subprocess.check_output(["git", *identity, *arguments], text=True).strip()
-
-
-def commit() -> str:
-    git("add", "-A")
-    git("commit", "-qm", "results")
-    return git("rev-parse", "HEAD")
-
-
 @pytest.fixture(autouse=True)
 def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
-    monkeypatch.chdir(tmp_path)
+    init(tmp_path, monkeypatch)
     for folder in ("metrics", "plots", "recipes"):
         Path(folder).mkdir()
     for path, text in FILES.items():
@@ -115,7 +93,6 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         f"        muon:\n          momentum: {momentum}\n    outs:\n{outs}",
         encoding="utf-8",
     )
-    git("init", "-q")
     commit()
     return tmp_path
 
@@ -128,7 +105,7 @@ def report(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> str:
 
 def fails(*arguments: str, code: int = 1) -> list[str]:
     """The lines on stderr of a run that must fail."""
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent.parent)}
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-m", "tools.report", *arguments]
     process = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert process.returncode == code
@@ -154,29 +131,21 @@ def test_every_number_is_there_and_the_same_files_give_the_same_bytes(monkeypatc
     assert report(monkeypatch) == page
 
 
-def test_the_page_loads_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_page_loads_nothing_and_names_are_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path(SCRIPT.replace("/", "")).touch()  # not committed, so it is named
     page = report(monkeypatch)
     assert len(page.encode()) < LIMIT
     assert page.count('src="data:image/png;base64,') == 4
     assert len(re.findall(r"\bsrc\s*=|\bhref\s*=|\bsrcset\b|url\(|@import|<link|<script|<iframe|https?:", page)) == 4
     assert all('alt="' in tag for tag in re.findall(r"<img[^>]*>", page))
-
-
-def test_names_are_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
-    Path(SCRIPT.replace("/", "")).touch()  # not committed, so it is named
-    page = report(monkeypatch)
-    assert "<script" not in page
     assert page.count("&lt;script&gt;") >= 6
 
 
-def test_the_best_epoch_is_marked_on_the_validation_curve(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "1.1250, epoch 2" in text(report(monkeypatch))
-
-
-def test_the_mistakes_are_sorted_and_name_the_test_image(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_best_epoch_is_marked_and_the_mistakes_are_sorted_by_confidence(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = text(report(monkeypatch))
+    assert "1.1250, epoch 2" in seen  # on the validation curve
     escaped = SCRIPT.replace("<", "&lt;").replace(">", "&gt;")
-    assert f"confidence 1 cat → {escaped} 98.7 % 2 {escaped} → cat 70.0 %" in seen
+    assert f"confidence 1 cat → {escaped} 98.7 % 2 {escaped} → cat 70.0 %" in seen  # with the number of the image
     assert "2 of the 3 test images are classified wrongly" in seen
 
 

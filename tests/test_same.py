@@ -1,7 +1,5 @@
 """make same: a changed byte is found and named, and nothing is reported where nothing changed."""
 
-import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -9,6 +7,7 @@ import pytest
 
 from cifar10.core.errors import UserError
 from tests.clone import ROOT
+from tests.repository import commit, init
 from tools.same import VARIANTS, main
 
 DEFAULT = (ROOT / "recipes/default.yaml").read_text()
@@ -26,8 +25,7 @@ STAGES = {
 
 @pytest.fixture
 def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
-    monkeypatch.chdir(tmp_path)
+    init(tmp_path, monkeypatch)
     monkeypatch.setattr(sys, "argv", ["same"])
     for folder in ("stages", "recipes"):
         (tmp_path / folder).mkdir()
@@ -35,9 +33,7 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "dvc.yaml").write_text(f"stages: {dict.fromkeys(STAGES, 0)}\n")
     for name, code in STAGES.items():
         (tmp_path / f"stages/{name}.py").write_text(f"from pathlib import Path\n{code}")
-    identity = ("-c", "user.name=test", "-c", "user.email=test@example.invalid")
-    for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "first"]):
-        subprocess.check_call(["git", *identity, *command])
+    commit()
     return tmp_path
 
 

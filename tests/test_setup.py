@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from tests.clone import ROOT
+
 UV = Path(sys.executable).with_name("uv")
 
 pytestmark = pytest.mark.skipif(not UV.exists(), reason="set-up could not install uv")
@@ -153,20 +154,16 @@ def test_installs_the_locks_and_keeps_pip(project: Project) -> None:
     assert project.log("pip") == ["install -q --require-hashes -r .venv/uv.lock", EDITABLE]
     assert (project.path / ".venv/uv.lock").read_text().startswith("uv==0.13.9 \\\n    --hash=sha256:")
     assert (project.path / ".venv/uv.lock").read_text().count("==") == 1
+    assert project.log("uv")[0].startswith("UV_SYSTEM_CERTS=1 pip sync")
+    project.setup("UV_SYSTEM_CERTS=0")  # unless the user wants otherwise
+    assert project.log("uv")[0].startswith("UV_SYSTEM_CERTS=0 pip sync")
 
 
-def test_each_build_of_torch_replaces_the_other(project: Project) -> None:
+def test_each_build_of_torch_replaces_the_other_and_the_same_again_changes_nothing(project: Project) -> None:
     """2.11.0+cpu satisfies ==2.11.0, so uv alone would keep it."""
-    project.setup("TORCH=gpu")
-    project.setup("TORCH=cpu")
-    assert project.installed == CPU
-    project.setup("TORCH=gpu")
-    assert project.installed == GPU
-
-
-def test_the_same_build_again_changes_nothing(project: Project) -> None:
-    for build in ("gpu", "cpu"):
+    for build, installed in (("gpu", GPU), ("cpu", CPU), ("gpu", GPU)):
         project.setup(f"TORCH={build}")
+        assert project.installed == installed
         result = project.setup(f"TORCH={build}")
         assert "Bytecode compiled " in result.stderr  # by uv, at its end
         assert "nstalled " not in result.stderr  # neither Installed nor Uninstalled
@@ -178,13 +175,6 @@ def test_macos_has_one_build(project: Project) -> None:
     assert project.installed == GPU
 
 
-def test_what_the_locks_no_longer_name_goes(project: Project) -> None:
-    project.setup()
-    project.write_lock("ruamel_yaml")
-    project.setup()
-    assert project.installed == [name for name in GPU if not name.startswith("ruamel")]
-
-
 @pytest.mark.parametrize("build", ["gpu", "cpu"])
 def test_a_wrong_hash_is_refused(project: Project, build: str) -> None:
     project.lock["ruamel_yaml"] = f"ruamel-yaml==0.19 --hash=sha256:{'0' * 64}\n"
@@ -194,13 +184,15 @@ def test_a_wrong_hash_is_refused(project: Project, build: str) -> None:
     assert project.installed == ["pip-23.2"]
 
 
-def test_a_package_installed_by_half_is_installed_again(project: Project) -> None:
+def test_what_no_lock_names_goes_and_a_package_installed_by_half_is_installed_again(project: Project) -> None:
     """As a kill leaves it: the metadata are there, but not every file, and not INSTALLER."""
     project.setup()
+    project.write_lock("ruamel_yaml")
     (project.site / "numpy.py").unlink()
     (project.site / "numpy-2.4.6.dist-info" / "INSTALLER").unlink()
     project.setup()
     assert (project.site / "numpy.py").exists()
+    assert project.installed == [name for name in GPU if not name.startswith("ruamel")]
 
 
 @pytest.mark.parametrize("fault", ["FAIL_UV=exit 2", "FAIL_PIP=.venv/uv.lock"])
@@ -273,13 +265,6 @@ def test_ctrl_c_ends_the_set_up(project: Project) -> None:
     """A program that handles Ctrl-C itself returns an ordinary error; pip must not take over."""
     project.setup("FAIL_UV=trap '' INT; kill -INT 0; exit 2", code=130)
     assert len(project.log("pip")) == 1
-
-
-def test_uv_trusts_the_systems_certificates(project: Project) -> None:
-    project.setup()
-    assert project.log("uv")[0].startswith("UV_SYSTEM_CERTS=1 pip sync")
-    project.setup("UV_SYSTEM_CERTS=0")  # unless the user wants otherwise
-    assert project.log("uv")[0].startswith("UV_SYSTEM_CERTS=0 pip sync")
 
 
 def test_make_runs_set_up_once_and_remembers_the_build(project: Project) -> None:

@@ -1,7 +1,6 @@
 """make sweep: what runs, under which names; and, with Ray, that each experiment arrives once, whatever is lost."""
 
 import contextlib
-import os
 import re
 import shutil
 import signal
@@ -18,6 +17,7 @@ import pytest
 
 from cifar10.core.errors import UserError
 from tests.clone import PARAMS, Clone, changed
+from tests.repository import commit, git, init
 from tools import session
 from tools.records import experiment_refs
 from tools.sweep.plan import grid, placed, plan, rows
@@ -38,13 +38,10 @@ def test_a_grid_is_every_combination() -> None:
     assert grid([]) == [{}]
 
 
-@pytest.mark.parametrize("word", ["lr", "lr=", "=0.1", "lr=0.1,", "lr=0.1,,0.2"])
-def test_a_word_that_is_no_axis_is_refused(word: str) -> None:
-    with pytest.raises(UserError, match=f"^{word}: write a parameter and its values like this: lr=0.05,0.1$"):
-        grid([word])
-
-
-def test_an_axis_given_twice_is_refused() -> None:
+def test_what_is_no_axis_or_given_twice_is_refused() -> None:
+    for word in ("lr", "lr=", "=0.1", "lr=0.1,", "lr=0.1,,0.2"):
+        with pytest.raises(UserError, match=f"^{word}: write a parameter and its values like this: lr=0.05,0.1$"):
+            grid([word])
     with pytest.raises(UserError, match=r"lr: given twice; write its values together: lr=0\.1,0\.2"):
         grid(["lr=0.1", "lr=0.2"])
 
@@ -73,25 +70,10 @@ def test_rows_of_a_file(tmp_path: Path) -> None:
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A repository, the current folder, with params.yaml in one commit."""
-    monkeypatch.chdir(tmp_path)
-    for name, value in {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}.items():
-        monkeypatch.setenv(name, value)
+    init(tmp_path, monkeypatch)
     (tmp_path / "params.yaml").write_text(PARAMS)
-    git("init", "-q", "-b", "main")
-    git("config", "user.name", "test")
-    git("config", "user.email", "test@example.invalid")
     commit()
     return tmp_path
-
-
-def git(*arguments: str) -> str:
-    return subprocess.check_output(["git", *arguments], text=True).strip()
-
-
-def commit() -> str:
-    git("add", "-A")
-    git("commit", "-qm", "test")
-    return git("rev-parse", "HEAD")
 
 
 def test_names_follow_from_parameters_and_commit(folder: Path) -> None:
@@ -299,10 +281,9 @@ class Machines:
             free.bind(("127.0.0.1", 0))
             self.address = f"127.0.0.1:{free.getsockname()[1]}"
         self.started: list[subprocess.Popen[bytes]] = []
-        join = {"first": ["--head", "--port", self.address[10:]], "second": ["--address", self.address]}
-        for name, where in join.items():
-            command = [str(RAY), "start", *where, "--num-cpus=1", "--block"]
-            command += ["--object-store-memory=100000000", *(["--temp-dir", str(folder)] if name == "first" else [])]
+        head = ["--head", "--port", self.address[10:], "--temp-dir", str(folder), "--include-dashboard=false"]
+        for name, where in {"first": head, "second": ["--address", self.address]}.items():
+            command = [str(RAY), "start", *where, "--num-cpus=1", "--block", "--object-store-memory=100000000"]
             own = environment | {"XDG_CACHE_HOME": str(folder / name)}
             with (folder / f"{name}.log").open("wb") as log:
                 self.started.append(subprocess.Popen(command, env=own, stdout=log, stderr=log, start_new_session=True))

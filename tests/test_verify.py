@@ -14,29 +14,22 @@ import psutil
 import pytest
 from ruamel.yaml import YAML
 
-from tests.clone import Clone, changed
+from tests.clone import ROOT, Clone, changed
+from tests.repository import commit, git, init
 from tools.session import end
 
-ROOT = Path(__file__).parent.parent
 LOCK = "stages: {make: {outs: [{path: out.txt, md5: abc, size: 1}, {path: metrics/run.json, md5: def, size: 2}]}}\n"
-
-
-def git(*arguments: str, cwd: Path) -> str:
-    identity = ("-c", "user.name=test", "-c", "user.email=test@example.invalid")
-    return subprocess.check_output(["git", *identity, *arguments], cwd=cwd, text=True)
 
 
 @pytest.fixture
 def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A git repository with a dvc.lock and a metrics/run.json, committed."""
-    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)  # the user's may sign commits
     path = tmp_path / "repository"
     (path / "metrics").mkdir(parents=True)
     (path / "dvc.lock").write_text(LOCK)
     (path / "metrics/run.json").write_text('{"precision": "fp32", "seconds": 1.5}\n')
-    git("init", "-q", cwd=path)
-    git("add", "-A", cwd=path)
-    git("commit", "-qm", "first", cwd=path)
+    init(path, monkeypatch)
+    commit()
     return path
 
 
@@ -66,6 +59,7 @@ def start(repository: Path, repro: str, status: str = "echo '{}'") -> "subproces
 
 
 def test_what_matches_and_what_does_not(clone: Clone) -> None:
+    clone.run("dvc", "remove", "evaluate", "draw", "export")  # they take long and tell nothing more
     lock = clone.path / "dvc.lock"
     lock.write_text(re.sub(r"(path: plots/lr.csv\n +hash: md5\n +md5: )\w{32}", rf"\g<1>{'a' * 32}", lock.read_text()))
     run_json = clone.path / "metrics/run.json"
@@ -102,11 +96,10 @@ def test_the_copy_holds_the_files_as_they_are(repository: Path, tmp_path: Path) 
     (repository / ".gitignore").write_text("ignored.txt\n")
     for name in ("changed", "deleted", "kept"):
         (repository / f"{name}.txt").write_text("committed")
-    git("add", "-A", cwd=repository)
-    git("commit", "-qm", "second", cwd=repository)
+    commit()
     (repository / "changed.txt").write_text("changed")
     (repository / "staged.txt").write_text("staged")
-    git("add", "staged.txt", cwd=repository)
+    git("add", "staged.txt")
     (repository / "staged.txt").write_text("changed after that")
     (repository / "deleted.txt").unlink()
     (repository / "ignored.txt").write_text("ignored")
@@ -119,16 +112,16 @@ def test_the_copy_holds_the_files_as_they_are(repository: Path, tmp_path: Path) 
     hook = repository / ".git/hooks/pre-commit"
     hook.write_text("#!/bin/sh\nexit 1\n")
     hook.chmod(0o755)
-    git("config", "commit.gpgsign", "true", cwd=repository)
-    git("config", "gpg.program", "false", cwd=repository)
+    git("config", "commit.gpgsign", "true")
+    git("config", "gpg.program", "false")
 
-    before = git("status", "--porcelain=v2", cwd=repository), git("for-each-ref", cwd=repository)
+    before = git("status", "--porcelain=v2"), git("for-each-ref")
     process = start(repository, f"cp -RP . '{tmp_path}/copy'")
     output, errors = process.communicate()
     assert process.returncode == 0, errors
     assert output == "\nsame       out.txt\n"
     assert not list((tmp_path / "temporary").iterdir())
-    assert (git("status", "--porcelain=v2", cwd=repository), git("for-each-ref", cwd=repository)) == before
+    assert (git("status", "--porcelain=v2"), git("for-each-ref")) == before
 
     shutil.rmtree(tmp_path / "copy/.git")
     found = {str(path.relative_to(tmp_path / "copy")): path for path in (tmp_path / "copy").rglob("*")}
