@@ -28,7 +28,7 @@ def test_the_last_epoch_in_one_line() -> None:
     last = {"train_loss": 1.4, "train_accuracy": 0.6, "validation_loss": 2.4, "validation_accuracy": 0.4}
     assert found.last() == last
     values = "train loss 1.4000, train accuracy 0.6000, validation loss 2.4000, validation accuracy 0.4000"
-    assert found.line(35) == f"epoch  4/35: {values}, 23,457 images/s, 12.3 s"
+    assert found.line(35) == f"epoch  4/35: {values}, 23,457 images/s, 12.3 s, 5 min left"
 
 
 def test_only_waiting_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -90,13 +90,20 @@ def test_it_learns_and_logs(params: Params, split: Split, capsys: pytest.Capture
     _, history = trained(params, split, epochs=20, dropout=0.0, lr=0.02, augmentation=plain)
     assert history.epochs[-1]["train_loss"] < history.epochs[0]["train_loss"] / 2
     assert history.last()["validation_accuracy"] > 0.9
-    assert [row[:2] for row in history.lr] == [(0, "SGD"), (0, "Muon"), (50, "SGD"), (50, "Muon")]  # of 60 steps
-    assert all(
-        muon[2] == pytest.approx(params.muon.lr_ratio * sgd[2]) for sgd, muon in (history.lr[:2], history.lr[2:])
-    )
+    assert [row[:2] for row in history.lr] == [(step, name) for step in range(60) for name in ("SGD", "Muon")]
+    for sgd, muon in zip(history.lr[::2], history.lr[1::2], strict=True):
+        assert muon[2] == pytest.approx(params.muon.lr_ratio * sgd[2])
     assert [row["epoch"] for row in history.epochs] == list(range(1, 21))
     lines = capsys.readouterr().out.splitlines()
     assert [line.partition(":")[0] for line in lines] == [f"epoch {epoch:>2}/20" for epoch in range(1, 21)]
+
+
+def test_a_log_says_early_how_long_it_takes(params: Params, split: Split, capsys: pytest.CaptureFixture[str]) -> None:
+    _, history = trained(params, split, epochs=2, batch_size=4)
+    first, *epochs = capsys.readouterr().out.splitlines()
+    assert re.fullmatch(r"starting with [\d,]+ images/s: about \d+ s for all epochs", first)
+    assert [line.endswith(" s left") for line in epochs] == [True, False]
+    assert history.lr[-1][0] == 47  # of 48: each step of a short run
 
 
 def test_what_is_reported_and_what_the_schedule_watches(
@@ -320,7 +327,6 @@ def test_stopped_after_any_step_it_resumes_with_the_same_bits(
         resumed = started(params, split, init_seed=5, epochs=3, workers=2 if steps == 5 else 0, **settings)
         train(resumed, checkpoints)
         assert "resuming after epoch" in capsys.readouterr().out
-        assert {row[0] for row in resumed.history.lr} == {0}
         for name, tensor in resumed.learner.network.state_dict().items():
             assert torch.equal(tensor, expected[name]), (steps, name)
         assert (resumed.history.epochs, resumed.history.lr) == (history.epochs, history.lr)

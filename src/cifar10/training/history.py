@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from statistics import median
 from typing import Any, TypeVar
 
 import torch
@@ -14,7 +15,7 @@ Batch = TypeVar("Batch")
 @dataclass
 class History:
     epochs: list[dict[str, float]] = field(default_factory=list)  # one row per epoch, see Training
-    lr: list[tuple[int, str, float]] = field(default_factory=list)  # (step, optimizer, rate), every 50th step
+    lr: list[tuple[int, str, float]] = field(default_factory=list)  # (step, optimizer, rate)
     seconds: list[float] = field(default_factory=list)  # of each epoch, validation included
     images_per_second: list[float] = field(default_factory=list)  # of each epoch, validation not included
     waiting: float = 0.0  # seconds spent waiting for batches, over all epochs
@@ -43,7 +44,13 @@ class History:
         """Return one line for the log about the last epoch. `epochs` is the total."""
         values = ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in self.last().items())
         speed = f"{self.images_per_second[-1]:,.0f} images/s, {self.seconds[-1]:.1f} s"
-        return f"epoch {len(self.epochs):>2}/{epochs}: {values}, {speed}"
+        left = (epochs - len(self.epochs)) * median(self.seconds[-5:])
+        return f"epoch {len(self.epochs):>2}/{epochs}: {values}, {speed}" + (f", {duration(left)} left" if left else "")
+
+
+def duration(seconds: float) -> str:
+    """Return a time as people say it: 45 s, or 12 min."""
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
 
 
 class RunningMeans:

@@ -20,8 +20,10 @@ from cifar10.network.model import Net
 from cifar10.predict import predict, score
 from cifar10.training.batches import batch_loader, begun
 from cifar10.training.checkpoints import Checkpoints
-from cifar10.training.history import History, RunningMeans
+from cifar10.training.history import History, RunningMeans, duration
 from cifar10.training.learner import Learner
+
+FIRST_STEPS = 20  # after which the log says how fast the training is
 
 
 class DivergedError(UserError):
@@ -70,13 +72,18 @@ class Training:
     def run_epoch(self, stop: Stop) -> bool:
         """Run the current epoch to its end and return True. Return False if `stop` ended it between two steps."""
         started = time.perf_counter()
-        self.order.epoch, self.order.first_step = self.epoch, self.step
+        began = self.order.first_step = self.step
+        self.order.epoch = self.epoch
         title = f"epoch {self.epoch + 1}/{self.params.epochs}"
         with tqdm(
             begun(self.loader), title, len(self.order), initial=self.step, unit="step", leave=False, disable=None
         ) as bar:
             for batch in self.history.timed(stop.ending(bar)):
                 self._train_step(*batch)
+                if self.epoch == 0 and self.step == FIRST_STEPS and not stop.number:  # a sign of life in a log file
+                    speed = (self.step - began) * self.params.batch_size / (time.perf_counter() - started)
+                    left = self.params.epochs * self.order.images / speed
+                    bar.write(f"starting with {speed:,.0f} images/s: about {duration(left)} for all epochs")
                 if not bar.disable and self.step % 20 == 0:
                     bar.set_postfix_str("loss {:.3f}, accuracy {:.3f}".format(*self.means.read()))
         if self.step < len(self.order):
@@ -103,8 +110,8 @@ class Training:
         return True
 
     def _train_step(self, *batch: NDArray[Any]) -> None:
-        number = self.epoch * len(self.order) + self.step
-        if number % 50 == 0:
+        number, steps = self.epoch * len(self.order) + self.step, self.params.epochs * len(self.order)
+        if number % min(50, max(1, steps // 200)) == 0:  # about 200 points of a short run, more of a long one
             self.history.lr += [(number, optimizer, lr) for optimizer, lr in self.learner.schedule.lr.items()]
         images, labels = (torch.from_numpy(each).to(self.runtime.device, non_blocking=True) for each in batch)
         with self.runtime.turn:
