@@ -1,5 +1,5 @@
 # Each target works as the first command ever typed in a fresh clone: it sets up .venv by itself.
-.PHONY: help setup setup-cluster demo train sweep lint test same verify kills mutants release audit bench compare report lock
+.PHONY: help setup setup-cluster demo train sweep lint test same verify kills mutants release audit bench compare show plots report lock
 
 BIN := .venv/bin
 # The stages run as `python -I stages ...`: that is the python of .venv.
@@ -38,14 +38,13 @@ demo: setup ## the whole pipeline on embedded digits, no download, about a minut
 	@$(BIN)/python -m tools.recipe digits
 	@$(BIN)/dvc metrics show metrics/test.json
 	@echo
-	@echo "The workspace now holds a trained classifier of digits. Try next:"
+	@echo "The workspace now holds a trained classifier of digits. Change a number and compare:"
 	@echo "  . .venv/bin/activate              once in this terminal"
-	@echo "  dvc exp run --set-param lr=0.01   change one number: train and what follows it run again"
-	@echo "  dvc params diff                   what differs from the committed parameters"
-	@echo "  dvc metrics diff                  and what came of it"
-	@echo "  dvc plots diff                    the same as curves: dvc_plots/index.html"
-	@echo "The committed parameters again, and CIFAR-10:"
-	@echo "  make train RECIPE=default"
+	@echo "  dvc exp run --name low-lr --set-param lr=0.01"
+	@echo "  make show                         all experiments, and what differs"
+	@echo "  dvc exp diff digits-s0 low-lr     what differs in numbers"
+	@echo "  dvc plots diff digits-s0 low-lr   and in curves"
+	@echo "Then CIFAR-10: make train RECIPE=default"
 
 train: setup ## run a recipe as an experiment: make train RECIPE=reference SEED=1
 	@$(BIN)/python -m tools.recipe "$(or $(RECIPE),default)" --seed "$(or $(SEED),0)"
@@ -84,6 +83,12 @@ bench: setup ## speed against a tutorial's training loop, and where the time goe
 
 compare: setup ## experiments side by side, mean over the seeds, against BASE=NAME; EXPERIMENTS='fast-* lr-*' chooses
 	@set -f; $(BIN)/python -m tools.compare $(if $(BASE),--base "$(BASE)") -- $(EXPERIMENTS)
+
+show: setup ## list the experiments with their numbers, their recipe and what differs from it; EXPERIMENTS='fast-*' chooses
+	@set -f; $(BIN)/python -m tools.show $(EXPERIMENTS)
+
+plots: setup ## draw the curves and pictures of the workspace, also while a training runs
+	@$(BIN)/dvc plots show
 
 report: setup ## one page about the results, report.html; make report COMPARE=REV shows those of REV beside them
 	@$(BIN)/python -m tools.report $(if $(COMPARE),--compare "$(COMPARE)")

@@ -22,13 +22,14 @@ from tools.compare.__main__ import CSV, PLOT, compare
 from tools.compare.plot import figure, wrapped
 from tools.compare.runs import find_runs
 from tools.records import Yaml12, load_params
+from tools.show import show
 
 BASE: dict[str, Any] = {**yaml.load(PARAMS, Yaml12), "dataset": "digits", "seed": 0, "epochs": 4, "lr": 0.2}
 MACHINE = {"device": "cpu", "processor": "P", "system": "Linux", "instruction_set": "AVX2", "precision": "fp32"}
 CODE = ("requirements.lock", "src/cifar10/core", "src/cifar10/network")
 TRAIN_DEPS = (*CODE, "src/cifar10/training", "stages/train.py", "data/train", "metrics/dataset.json")
 TEST_DEPS = (*CODE, "src/cifar10/evaluation", "data/test")
-EVALUATED = {"accuracy": 0.8, "tta_accuracy": 0.81, "calibration_error": 0.02}
+EVALUATED = {"accuracy": 0.8, "loss": 0.6, "tta_accuracy": 0.81, "calibration_error": 0.02}
 MODEL = "models/model.safetensors"
 
 
@@ -428,7 +429,7 @@ def test_runs_are_read_where_the_repository_is_a_folder_of_another(
     (repository.path / "sub").mkdir()
     monkeypatch.chdir(repository.path / "sub")
     (run,), _ = find_runs(["inner"], None)
-    assert run.numbers == {"train_accuracy": 0.5, "seconds_per_epoch": 2}
+    assert run.numbers == {"train_accuracy": 0.5, "seconds": 8, "seconds_per_epoch": 2}
 
 
 SHOWN = [("best, with a name", {0: 0.9, 1: 0.92}), ("base", {1: 0.85, 0: 0.86}), ("one", {7: 0.8})]
@@ -496,3 +497,23 @@ def test_make_gives_the_patterns_as_they_are(tmp_path: Path) -> None:
     given = subprocess.check_output([*make, "EXPERIMENTS=M* lr-?", "BASE=a b"], cwd=folder, text=True)
     assert given.splitlines() == ["-m", "tools.compare", "--base", "a b", "--", "M*", "lr-?"]
     assert subprocess.check_output(make, cwd=folder, text=True).splitlines() == ["-m", "tools.compare", "--"]
+
+
+def test_experiments_in_a_table_of_the_terminals_width(repository: Repository) -> None:
+    Path("recipes/default.yaml").write_text(yaml.safe_dump(BASE))
+    repository.experiment("HEAD", 0.905, EVALUATED)
+    repository.experiment("low-lr", 0.87, EVALUATED, lr=0.01)
+    repository.experiment("many", 0.5, None, run={"seconds": 1234.4}, lr=0.01, epochs=3, batch_size=64, ema=0.5)
+    numbers, texts = list[list[str]](), list[str]()
+    for line in show([], 90).splitlines()[2:]:
+        assert len(line) <= 90
+        *cells, text = (cell.strip() for cell in line.strip("|").split("|"))
+        numbers.append(cells)
+        texts.append(text)
+    assert numbers[0] == ["low-lr", "80.00", "87.00", "0.600", "8"]
+    assert numbers[1] == ["many", "", "50.00", "", "1234"]
+    assert numbers[-1] == ["main", "80.00", "90.50", "0.600", "8"]
+    assert {"".join(cells) for cells in numbers[2:-1]} == {""}  # further lines of the text alone
+    assert texts[0].endswith("lr 0.01")
+    assert all(name in " ".join(texts[1:-1]) for name in ("lr 0.01", "epochs 3", "batch_size 64", "ema 0.5"))
+    assert [line.split()[1] for line in show(["low*"], 90).splitlines()[2:]] == ["low-lr"]

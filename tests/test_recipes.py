@@ -56,7 +56,7 @@ def test_the_default_is_the_committed_params_yaml() -> None:
     assert RECIPES["default"] == {key: expected[key] for key in RECIPES["default"]}
 
 
-def test_a_name_that_is_taken_is_left_to_the_experiment_that_has_it(
+def test_a_name_that_is_taken_gets_a_number(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     called = list[list[str]]()
@@ -69,9 +69,10 @@ def test_a_name_that_is_taken_is_left_to_the_experiment_that_has_it(
     assert capsys.readouterr().out == ""
     git("update-ref", f"refs/exps/01/{'2' * 38}/digits-s3", "HEAD")
     main()
-    assert capsys.readouterr().out == "note: there is an experiment digits-s3 already, so DVC chooses another name\n"
+    said = "note: there is an experiment digits-s3 already, so this one is called digits-s3-2\n"
+    assert capsys.readouterr().out == said
     assert called[0][1:5] == ["exp", "run", "--name", "digits-s3"]
-    assert called[1] == [*called[0][:3], *called[0][5:]]
+    assert called[1] == [*called[0][:4], "digits-s3-2", *called[0][5:]]
     assert {"seed=3", "nesterov=true", "dataset=digits", "muon.lr_ratio=0.07"} <= set(called[0])
 
 

@@ -6,6 +6,7 @@ in which the recipe differs. Left as they are: the machine's, which are device, 
 
 import argparse
 import os
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -44,12 +45,11 @@ def main() -> None:
     parser.add_argument("recipe")
     parser.add_argument("--seed", default="0")
     arguments = parser.parse_args()
-    command = [DVC, "exp", "run"]
-    name = f"{arguments.recipe}-s{arguments.seed}"
-    if any(experiment.name == name for experiment in experiment_refs()):
-        print(f"note: there is an experiment {name} already, so DVC chooses another name", flush=True)
-    else:
-        command += ["--name", name]
+    name, taken = f"{arguments.recipe}-s{arguments.seed}", {experiment.name for experiment in experiment_refs()}
+    free = next(each for each in chain([name], (f"{name}-{i}" for i in count(2))) if each not in taken)
+    if free != name:
+        print(f"note: there is an experiment {name} already, so this one is called {free}", flush=True)
+    command = [DVC, "exp", "run", "--name", free]
     for key, value in overrides(arguments.recipe, arguments.seed).items():
         command += ["--set-param", f"{key}={value}"]
     os.execv(DVC, command)

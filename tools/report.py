@@ -115,7 +115,7 @@ def main() -> None:
     if len(page) > LIMIT:
         raise UserError(f"{PAGE} would have {len(page):,} bytes, more than {LIMIT:,}; make plots/*.png smaller")
     write_atomically(PAGE, page)
-    print(f"{PAGE}: {len(page) / 1e3:,.0f} kB, open it in a browser")
+    print(f"{PAGE.absolute().as_uri()}: {len(page) / 1e3:,.0f} kB, open it in a browser")
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from tools.repository import blobs, git
 
 FILES = ("params.yaml", "dvc.lock", "metrics/train.json", "metrics/run.json", "metrics/test.json")
 TRAIN = ("validation_accuracy", "validation_loss", "train_accuracy")
-TEST = {"accuracy": "test_accuracy", "tta_accuracy": "tta_accuracy", "calibration_error": "calibration_error"}
+TEST = {key: key for key in ("tta_accuracy", "calibration_error")} | {"accuracy": "test_accuracy", "loss": "test_loss"}
 MODEL = "models/model.safetensors"
 # What of metrics/run.json may change a result. The processor's name and the threads change speed and last bits alone.
 MACHINE_TYPE = ("device", "precision", "instruction_set", "system")
@@ -28,7 +28,7 @@ T = TypeVar("T")
 class Run(NamedTuple):
     name: str
     params: dict[str, Any]
-    numbers: dict[str, float]  # of TRAIN and TEST, seconds_per_epoch; what was not measured is not there
+    numbers: dict[str, float]  # of TRAIN and TEST, seconds, seconds_per_epoch; what was not measured is not there
     model: str  # md5
     kind: dict[str, dict[str, Any]]  # what must be equal in runs that are compared: {"data of train": {path: md5}}
     speed: tuple[Any, ...]
@@ -91,8 +91,8 @@ def _run(name: str, params: dict[str, Any], files: Mapping[str, bytes | None]) -
         raise ValueError(f"not trained with its params.yaml: {', '.join(stale)}")
     run = _metrics(files, "metrics/run.json", train)
     numbers = _numbers(_metrics(files, "metrics/train.json", train), {key: key for key in TRAIN})
-    (seconds,) = _numbers(run, {"seconds": "seconds"}).values()
-    numbers["seconds_per_epoch"] = seconds / params["epochs"]
+    numbers |= _numbers(run, {"seconds": "seconds"})
+    numbers["seconds_per_epoch"] = numbers["seconds"] / params["epochs"]
     model = train.outs[MODEL]
     kind = {"data": _of(train.deps, data=True), "code of train": _of(train.deps, data=False)}
     kind["machine"] = {key: run[key] for key in MACHINE_TYPE}

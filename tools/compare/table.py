@@ -1,6 +1,6 @@
 """Lay out the table that make compare prints."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 COMPARED = ("validation_accuracy", "test_accuracy")
@@ -22,9 +22,13 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
         columns[heading] = [_plus_minus(cells, number, "std", factor, places) for cells in rows]
         if number in COMPARED:
             columns[f"{heading} - base"] = [_apart(cells, number) for cells in rows]
-    kept = {heading: texts for heading, texts in columns.items() if any(texts)}
-    widths = [max(map(len, [heading, *texts])) for heading, texts in kept.items()]
-    lines = [list(kept), ["-" * width for width in widths], *map(list, zip(*kept.values(), strict=True))]
+    return aligned({heading: texts for heading, texts in columns.items() if any(texts)})
+
+
+def aligned(columns: Mapping[str, Sequence[str]]) -> str:
+    """Return texts, by heading, as a Markdown table."""
+    widths = [max(map(len, [heading, *texts])) for heading, texts in columns.items()]
+    lines = [list(columns), ["-" * width for width in widths], *map(list, zip(*columns.values(), strict=True))]
     padded = ([cell.ljust(width) for cell, width in zip(line, widths, strict=True)] for line in lines)
     return "\n".join(f"| {' | '.join(line)} |" for line in padded)
 

@@ -1,0 +1,57 @@
+"""make show: list the experiments and the committed results, with the recipe of each and what differs from it."""
+
+import shutil
+import sys
+import textwrap
+from typing import Any
+
+from tools.compare.runs import Run, find_runs
+from tools.compare.settings import varied
+from tools.compare.table import aligned
+from tools.params_editor import as_yaml
+from tools.recipe import recipes
+from tools.start import run_tool
+
+NUMBERS = {  # heading, factor, decimal places
+    "test_accuracy": ("accuracy %", 100, 2),
+    "validation_accuracy": ("validation %", 100, 2),
+    "test_loss": ("loss", 1, 3),
+    "seconds": ("seconds", 1, 0),
+}
+
+
+def described(params: dict[str, Any]) -> str:
+    """Return the nearest recipe and what differs from it: "digits: lr 0.01"."""
+
+    def differences(recipe: dict[str, Any]) -> list[str]:
+        return [name for name, value in varied(params).items() if recipe.get(name) != value]
+
+    name, recipe = min(recipes().items(), key=lambda item: len(differences(item[1])))
+    changes = ", ".join(f"{key} {as_yaml(params[key])}" for key in differences(recipe))
+    return f"{name}: {changes}" if changes else name
+
+
+def cells(run: Run) -> list[str]:
+    values = ((run.numbers.get(number), factor, places) for number, (_, factor, places) in NUMBERS.items())
+    return [run.name, *("" if value is None else f"{factor * value:.{places}f}" for value, factor, places in values)]
+
+
+def show(patterns: list[str], width: int) -> str:
+    """Return a table, of at most `width` characters if its numbers leave space, and notes below it."""
+    runs, notes = find_runs(patterns or ["*"], dataset=None)
+    headings = ["experiment", *(heading for heading, *_ in NUMBERS.values())]
+    taken = [max(map(len, column)) + 3 for column in zip(headings, *map(cells, runs), strict=True)]
+    lines = list[list[str]]()
+    for run in runs:
+        text = textwrap.wrap(described(run.params), max(20, width - sum(taken) - 4))
+        lines += [[*cells(run), text[0]], *(["" for _ in headings] + [line] for line in text[1:])]
+    columns = zip([*headings, "recipe, and what differs"], map(list, zip(*lines, strict=True)), strict=True)
+    return "\n".join([*([aligned(dict(columns))] if runs else []), *notes])
+
+
+def main() -> None:
+    print(show(sys.argv[1:], shutil.get_terminal_size((100, 0)).columns))
+
+
+if __name__ == "__main__":
+    run_tool("show", main)
