@@ -1,5 +1,5 @@
 # Each target works as the first command ever typed in a fresh clone: it sets up .venv by itself.
-.PHONY: help setup setup-cluster demo train sweep lint test same verify kills mutants release audit bench compare show plots report lock
+.PHONY: help setup setup-cluster demo train sweep lint test same verify kills mutants release audit bench compare show plots watch report lock
 
 BIN := .venv/bin
 # The stages run as `python -I stages ...`: that is the python of .venv.
@@ -89,6 +89,9 @@ show: setup ## list the experiments with their numbers, their recipe and what di
 
 plots: setup ## draw the curves and pictures of the workspace, also while a training runs
 	@$(BIN)/dvc plots show
+
+watch: setup ## a page that follows a running training: curves, images a second, time left; in a second terminal
+	@$(BIN)/python -m tools.watch
 
 report: setup ## one page about the results, report.html; make report COMPARE=REV shows those of REV beside them
 	@$(BIN)/python -m tools.report $(if $(COMPARE),--compare "$(COMPARE)")

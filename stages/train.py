@@ -20,7 +20,15 @@ from cifar10.network.model_file import save_model
 from cifar10.training.checkpoints import Checkpoints
 from cifar10.training.identity import digest, not_resumed, remember, training_identity
 from cifar10.training.loop import DivergedError, Training, train
-from stages.support.formats import declared_files, explained, read_json, read_split, write_csv, write_json
+from stages.support.formats import (
+    declared_files,
+    explained,
+    read_json,
+    read_split,
+    remove_readers_outputs,
+    write_csv,
+    write_json,
+)
 from stages.support.start import run_stage
 from stages.support.stop import noted_signals
 
@@ -43,13 +51,13 @@ def train_stage(params: Params) -> None:
         for line in not_resumed(checkpoints.folder, identity):
             print(line, file=sys.stderr)
         remember(checkpoints.folder, identity)
-        run(training, checkpoints, partial(write_curves, training))
+        remove_readers_outputs("models/model.safetensors")  # which would stand beside this training's curves
+        run(training, checkpoints, partial(write_progress, training, runtime))
 
         # The settings hold nothing about the machine, so that the same inputs give the same bytes.
         settings = params.model_dump(exclude=EVALUATION | MACHINE | {"augment_with"})
         save_model(Path("models/model.safetensors"), training.learner.network, classes, statistics, settings)
-        write_curves(training)  # an earlier run may have finished the last epoch
-        write_run(training, runtime)
+        write_progress(training, runtime)  # an earlier run may have finished the last epoch
         checkpoints.remove()
 
 
@@ -75,18 +83,14 @@ def run(training: Training, checkpoints: Checkpoints, after_epoch: Callable[[], 
         raise StoppedError(f"train: {error}; run the same command again to resume", error.exit_code) from None
 
 
-def write_curves(training: Training) -> None:
-    """Write the scores so far, so that `dvc plots show` and `dvc metrics show` follow a running training."""
+def write_progress(training: Training, runtime: Runtime) -> None:
+    """Write scores, time and machine so far, so that `dvc plots show` and `make watch` follow a running training."""
     history = training.history
     write_json("metrics/train.json", history.last() | size(training.learner.model))
     for name in ("loss", "accuracy"):
         write_csv(f"plots/{name}.csv", ("epoch", "split", name, "best"), history.curve(name))
     write_csv("plots/lr.csv", ("step", "optimizer", "lr"), history.lr)
 
-
-def write_run(training: Training, runtime: Runtime) -> None:
-    """Write time and machine, which differ from run to run."""
-    history = training.history
     speed = {
         "seconds": sum(history.seconds),
         "waiting_for_data": history.waiting,

@@ -500,7 +500,7 @@ def test_make_gives_the_patterns_as_they_are(tmp_path: Path) -> None:
 
 
 def test_experiments_in_a_table_of_the_terminals_width(repository: Repository) -> None:
-    Path("recipes/default.yaml").write_text(yaml.safe_dump(BASE))
+    Path("recipes/default.yaml").write_text(yaml.safe_dump(BASE), encoding="utf-8")
     repository.experiment("HEAD", 0.905, EVALUATED)
     repository.experiment("low-lr", 0.87, EVALUATED, lr=0.01)
     repository.experiment("many", 0.5, None, run={"seconds": 1234.4}, lr=0.01, epochs=3, batch_size=64, ema=0.5)

@@ -13,9 +13,11 @@ import yaml
 from PIL import Image
 
 from cifar10.core.errors import UserError
+from cifar10.core.lock import hold
 from tests.clone import PARAMS, ROOT, changed
 from tests.repository import commit, git, init
 from tools.report import LIMIT, main
+from tools.watch import page
 
 SCRIPT = "<script>alert(1)</script>"
 METRICS: dict[str, dict[str, object]] = {
@@ -277,3 +279,23 @@ def test_a_page_too_large_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
         UserError, match=r"^report.html would have 3,\d{3},\d{3} bytes, more than 3,000,000; make plots"
     ):
         report(monkeypatch)
+
+
+def test_a_page_follows_the_training() -> None:
+    """Two of 35 epochs took 3,291.9 s; then no epoch has finished, as DVC deletes what a stage is about to write."""
+    speed = METRICS["run"] | {"images_per_second": 1234.5}
+    Path("metrics/run.json").write_text(json.dumps(speed), encoding="utf-8")
+    text = page().decode()
+    assert "<title>epoch 2 of 35</title>" in text
+    for value in ("2 of 35", f"{33 * 3291.9 / 2 / 60:.0f} min", "1,234", "125.00 %", "112.50 %"):  # of made-up curves
+        assert f"<b>{value}</b>" in text
+    assert text.count("<svg") == 3
+    assert "No stage is running" in text
+    assert "http-equiv" not in text
+    Path("plots/loss.csv").unlink()
+    with hold(Path(".dvc/tmp/stage.lock"), "a stage"):
+        text = page().decode()
+    assert "The training is running" in text
+    assert '<meta http-equiv="refresh" content="5">' in text
+    assert "No epoch has finished yet" in text
+    assert "<svg" not in text

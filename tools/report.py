@@ -82,24 +82,32 @@ def meanings(schema: Any = Params, prefix: str = "") -> dict[str, str]:
     return found
 
 
-def render(here: Results, there: Results | None) -> str:
-    templates = FileSystemLoader(Path(__file__).parent)
+def templates() -> Environment:
+    folder = FileSystemLoader(Path(__file__).parent)
     environment = Environment(
-        loader=templates, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=folder, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["number"] = number
+    return environment
+
+
+def render(here: Results, there: Results | None) -> str:
     uncommitted = git("diff", "--name-only", "-z", "HEAD") + git("ls-files", "-o", "--exclude-standard", "-z")
-    return environment.get_template("report.html").render(
-        here=here,
-        there=there,
-        both=[here, there] if there else [here],
-        doubts=here.doubts(),
-        meanings=meanings(),
-        Scale=Scale,
-        differences=differences,
-        commit=git("rev-parse", "HEAD"),
-        uncommitted=sorted(filter(None, uncommitted.split("\0"))),
-        train_command=train_command(here.params),
+    return (
+        templates()
+        .get_template("report.html")
+        .render(
+            here=here,
+            there=there,
+            both=[here, there] if there else [here],
+            doubts=here.doubts(),
+            meanings=meanings(),
+            Scale=Scale,
+            differences=differences,
+            commit=git("rev-parse", "HEAD"),
+            uncommitted=sorted(filter(None, uncommitted.split("\0"))),
+            train_command=train_command(here.params),
+        )
     )
 
 

@@ -58,6 +58,14 @@ def declared_files(stage: str) -> list[Path]:
     return files
 
 
+def remove_readers_outputs(path: str) -> None:
+    """Delete the outputs of the stages that read `path`, which is about to change."""
+    for stage in yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"].values():
+        if path in stage.get("deps", ()):
+            for out in (*stage.get("outs", ()), *stage.get("metrics", ()), *stage.get("plots", ())):
+                Path(out if isinstance(out, str) else next(iter(out))).unlink(missing_ok=True)
+
+
 def read_split(folder: str) -> Split:
     """Return memory maps of a split's arrays. Raise UserError if a file is missing or damaged."""
     with explained(folder):

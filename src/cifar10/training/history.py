@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from cifar10.core import duration
+
 Batch = TypeVar("Batch")
 
 
@@ -46,11 +48,6 @@ class History:
         speed = f"{self.images_per_second[-1]:,.0f} images/s, {self.seconds[-1]:.1f} s"
         left = (epochs - len(self.epochs)) * median(self.seconds[-5:])
         return f"epoch {len(self.epochs):>2}/{epochs}: {values}, {speed}" + (f", {duration(left)} left" if left else "")
-
-
-def duration(seconds: float) -> str:
-    """Return a time as people say it: 45 s, or 12 min."""
-    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
 
 
 class RunningMeans:

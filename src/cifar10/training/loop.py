@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from cifar10.core import duration
 from cifar10.core.data import Split, Statistics
 from cifar10.core.errors import StoppedError, UserError
 from cifar10.core.params import Params
@@ -20,7 +21,7 @@ from cifar10.network.model import Net
 from cifar10.predict import predict, score
 from cifar10.training.batches import batch_loader, begun
 from cifar10.training.checkpoints import Checkpoints
-from cifar10.training.history import History, RunningMeans, duration
+from cifar10.training.history import History, RunningMeans
 from cifar10.training.learner import Learner
 
 FIRST_STEPS = 20  # after which the log says how fast the training is
