@@ -5,18 +5,23 @@ or the name of an experiment. The page holds no time of day: the same files give
 """
 
 import argparse
+import base64
+import math
 import shlex
 from collections.abc import Mapping
+from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.ticker import MaxNLocator
+from PIL import Image
 
 from cifar10.core.errors import UserError
 from cifar10.core.files import write_atomically
 from cifar10.core.params import Params
 from cifar10.core.params_file import parse_params
+from stages.support.formats import read_split
 from tools.params_editor import as_yaml
 from tools.recipe import recipes
 from tools.records import load_params
@@ -82,12 +87,40 @@ def meanings(schema: Any = Params, prefix: str = "") -> dict[str, str]:
     return found
 
 
+class Gallery(NamedTuple):
+    """Hold the pictures of all mistakes, side by side in one image, in the order of `Results.mistakes`."""
+
+    data: str  # base64 of a WebP
+    columns: int
+    side: int  # pixels of a picture
+
+
+def gallery(here: Results) -> Gallery | None:
+    """Return None if there are no mistakes, or if data/test is not what the predictions are of."""
+    try:
+        images, labels = read_split("data/test")
+        classes = here.metrics["dataset"]["classes"]
+        of_them = [classes[label] for label in labels] == [row["actual"] for row in here.plots["predictions"]]
+    except (UserError, LookupError):
+        of_them = False
+    if not here.mistakes or not of_them:
+        return None
+    columns, side = 40, images.shape[1]
+    sheet = Image.new("RGB", (columns * side, -(-len(here.mistakes) // columns) * side))
+    for place, (_, number) in enumerate(here.mistakes):
+        sheet.paste(Image.fromarray(images[number]), (place % columns * side, place // columns * side))
+    file = BytesIO()
+    sheet.save(file, "WEBP", quality=85)
+    return Gallery(base64.b64encode(file.getvalue()).decode(), columns, side)
+
+
 def templates() -> Environment:
     folder = FileSystemLoader(Path(__file__).parent)
     environment = Environment(
         loader=folder, autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters["number"] = number
+    environment.globals |= {"Scale": Scale, "log10": lambda value: math.log10(max(value, 1e-12))}
     return environment
 
 
@@ -98,11 +131,11 @@ def render(here: Results, there: Results | None) -> str:
         .get_template("report.html")
         .render(
             here=here,
+            gallery=gallery(here),
             there=there,
             both=[here, there] if there else [here],
             doubts=here.doubts(),
             meanings=meanings(),
-            Scale=Scale,
             differences=differences,
             commit=git("rev-parse", "HEAD"),
             uncommitted=sorted(filter(None, uncommitted.split("\0"))),

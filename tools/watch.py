@@ -14,7 +14,7 @@ from cifar10.core.files import write_atomically
 from cifar10.core.lock import is_held
 from stages.support.formats import read_csv
 from tools.records import BROKEN, load_params
-from tools.report import Scale, templates
+from tools.report import templates
 from tools.results import PLOTS
 from tools.start import run_tool
 
@@ -33,7 +33,7 @@ def page() -> bytes:
         here.plots = plots
     except (UserError, *BROKEN):  # no epoch has finished yet
         pass
-    values = {"here": here, "both": [here], "there": None, "Scale": Scale, "every": EVERY, "running": is_held(STAGE)}
+    values = {"here": here, "both": [here], "there": None, "every": EVERY, "running": is_held(STAGE)}
     return templates().get_template("watch.html").render(values).encode()
 
 
