@@ -128,8 +128,8 @@ def test_muon_takes_the_convolutions_but_the_depthwise_ones_and_the_head(params:
     model(torch.randn(8, 3, 32, 32)).pow(2).sum().backward()
     muon.step()
     moved = {name for name, p in model.named_parameters() if not torch.equal(p, before[name])}
-    names = {f"features.{layer.name}.conv.weight" for layer in LAYERS if layer.kind != "separable"}
-    assert moved == names | {"features.conv8.pointwise.weight", "features.conv9.pointwise.weight"}
+    kinds = {"conv": "conv", "transition": "conv", "separable": "pointwise"}
+    assert moved == {f"features.{layer.name}.{kinds[layer.kind]}.weight" for layer in LAYERS}
     assert {id(p) for group in sgd.param_groups for p in group["params"]} == {
         id(p) for name, p in model.named_parameters() if name not in moved
     }
