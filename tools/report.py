@@ -28,6 +28,7 @@ from tools.records import load_params
 from tools.repository import committed, git
 from tools.results import NUMBER, Results, resolve
 from tools.start import run_tool
+from tools.tryit import try_it
 
 PAGE, LIMIT = Path("report.html"), 3_000_000  # bytes
 
@@ -132,6 +133,7 @@ def render(here: Results, there: Results | None) -> str:
         .render(
             here=here,
             gallery=gallery(here),
+            try_it=try_it(here.lock.outs.get("models/model.onnx")),
             there=there,
             both=[here, there] if there else [here],
             doubts=here.doubts(),
