@@ -1,6 +1,7 @@
-"""Draw samples, network, mistakes and examples to plots/, from models/, data/ and plots/predictions.csv."""
+"""Draw samples, preview, network, mistakes and examples to plots/, from models/, data/ and plots/predictions.csv."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +26,9 @@ def draw(params: Params) -> None:
         network, classes, statistics = load_model("models/model.safetensors", "dense")
     split, _ = hold_out(read_split("data/train"), params.validation_size, params.seed)
     samples = clearest(split)
-    write_png("plots/samples.png", lambda: augmented_samples(samples, classes, statistics, params))
+    for path, step in (("plots/samples.png", 1), ("plots/preview.png", -(-len(classes) // 3))):  # all, or three
+        shown = range(0, len(classes), step)
+        write_png(path, partial(augmented_samples, samples, classes, statistics, params, shown))
     write_png("plots/network.png", lambda: network_sheet(network, samples.images[min(EXAMPLE, len(classes) - 1)]))
 
     images, labels = read_split("data/test")

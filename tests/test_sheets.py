@@ -47,11 +47,11 @@ def test_every_place_in_pixels() -> None:
     # Down: 12, two lines of 13, the subtitle 13 + 4, the column labels 13 + 4; then 20, two lines of 13, 10.
     assert (figure.get_size_inches() * figure.dpi).tolist() == pytest.approx([62 + 2 * 40 + 2, 72 + 2 * 56 + 2])
     places = [("T", 12, 10), ("S", 12, 31.5), ("c", 72, 55), ("d", 112, 55), ("a row", 52, 75.5)]
-    places += [("one\ntwo", 72, 98), ("x", 112, 95), ("b", 52, 131.5), ("", 72, 151)]
+    places += [("one", 72, 98), ("two", 72, 111), ("x", 112, 95), ("b", 52, 131.5), ("", 72, 151)]
     assert [text.get_text() for text in figure.texts] == [name for name, *_ in places]
     found = [(text.get_position()[0] * 144, (1 - text.get_position()[1]) * 186) for text in figure.texts]
     assert found == [pytest.approx(place) for _, *place in places]
-    assert [text.get_fontsize() for text in figure.texts[::5]] == [11, 8]
+    assert [text.get_fontsize() for text in figure.texts[::5]] == [11, 7.5]
     for title, subtitle, width in (("T" * 40, "S" * 49, 24 + 7 * 50), ("T" * 40, "S" * 51, 24 + 7 * 51)):
         plain = sheet([[Cell(image)]], title, subtitle)
         assert (plain.get_size_inches() * 100).tolist() == pytest.approx([width, 12 + 26 + 17 + 15 + 12])
@@ -85,7 +85,7 @@ def test_mistakes_shows_the_most_confident_first(wrong: Sequence[int], cells: li
     made = predictions(100, wrong)
     figure = confident_mistakes(made)
     shown = sorted(wrong, key=lambda i: (abs(i - 70), i))[:24]
-    assert texts(figure)[2:] == [f"dog {made.confidence[i]:.1%}\nlabel: cat\n#{i}" for i in shown]
+    assert texts(figure)[2:] == [text for i in shown for text in (f"dog {made.confidence[i]:.1%}", f"label: cat\n#{i}")]
     assert [cell.image.max() for row in cells for cell in row] == shown
     assert [len(row) for row in cells] == ([8, 8, 8] if len(wrong) > 24 else [3] if wrong else [])
     assert texts(figure)[0] == f"The {len(shown)} most confident of {len(wrong)} mistakes"
@@ -96,7 +96,7 @@ def test_the_examples_are_always_the_same(cells: list[Sequence[Cell]]) -> None:
     figure = example_images(made)
     assert texts(figure)[0] == "24 test images, always the same: 22 right (blue), 2 wrong (orange)"
     shown = [10 * i for i in range(24)]
-    captions = [f"dog {made.confidence[i]:.0%}" + "\nlabel: cat" * (i in (220, 230)) for i in shown]
+    captions = [text for i in shown for text in (f"dog {made.confidence[i]:.0%}", *["label: cat"] * (i in (220, 230)))]
     assert texts(figure)[2:] == captions
     expected = [(i, ORANGE if i in (220, 230) else BLUE) for i in shown]
     assert [(cell.image.max(), cell.frame) for row in cells for cell in row] == expected
@@ -133,8 +133,8 @@ def test_the_clearest_image_is_the_one_that_stands_out() -> None:
 def test_each_transform_is_shown_alone(params: Params, cells: list[Sequence[Cell]]) -> None:
     images = np.random.default_rng(0).integers(0, 255, (2, 32, 32, 3), np.uint8)
     split, statistics = Split(images, np.array([0, 1], np.uint8)), Statistics([0.4] * 3, [0.25] * 3)
-    figure = augmented_samples(split, ["cat", "dog"], statistics, params)
-    labels = ["plain", "flip", "affine", "hole", *["as in training"] * 4, "cat", "dog"]
+    figure = augmented_samples(split, ["cat", "dog"], statistics, params, [0, 1])
+    labels = ["plain", "flip", "shift", "hole", *["as in training"] * 4, "cat", "dog"]
     assert [text for text in texts(figure)[2:] if text] == labels
     for row, image in zip(cells, images, strict=True):
         plain, flip, affine, hole, *trained = (cell.image for cell in row)
@@ -146,11 +146,17 @@ def test_each_transform_is_shown_alone(params: Params, cells: list[Sequence[Cell
         assert len({picture.tobytes() for picture in trained}) == 4
     # Flips alternate: each image is mirrored in two of the four.
     still = params.augmentation.model_copy(update={"affine_p": 0.0, "hole_p": 0.0, "flip": "alternate"})
-    augmented_samples(split, ["cat", "dog"], statistics, params.model_copy(update={"augmentation": still}))
-    for row, image in zip(cells[2:], images, strict=True):
+    changed = params.model_copy(update={"augmentation": still})
+    augmented_samples(split, ["cat", "dog"], statistics, changed, [0, 1])
+    for row, image in zip(cells[2:4], images, strict=True):
         mirrored = [not np.array_equal(cell.image, image) for cell in row[4:]]
         assert mirrored in ([True, False] * 2, [False, True] * 2)
         assert all(np.array_equal(cell.image, image[:, ::-1]) for cell, m in zip(row[4:], mirrored, strict=True) if m)
+    # A sheet of some rows shows the same images.
+    turned = params.model_copy(update={"augmentation": params.augmentation.model_copy(update={"rotate": 10.0})})
+    assert "affine" in texts(augmented_samples(split, ["cat", "dog"], statistics, turned, [1]))
+    augmented_samples(split, ["cat", "dog"], statistics, params, [1])
+    assert [cell.image.tobytes() for cell in cells[-1]] == [cell.image.tobytes() for cell in cells[1]]
 
 
 def sides(execution: Execution) -> list[int]:

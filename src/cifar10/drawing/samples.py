@@ -32,21 +32,25 @@ def clearest(split: Split, candidates: int = 50) -> Split:
     return Split(split.images[chosen], split.labels[chosen])
 
 
-def augmented_samples(split: Split, classes: Sequence[str], statistics: Statistics, params: Params) -> Figure:
-    """Draw the images of `split`, one row each: plain, each transform alone, then four times as in training."""
+def augmented_samples(
+    split: Split, classes: Sequence[str], statistics: Statistics, params: Params, rows: Sequence[int]
+) -> Figure:
+    """Draw these images of `split`, one row each: plain, each transform alone, then four times as in training."""
 
     def augmented(augmentation: Augmentation, number: int) -> NDArray[np.uint8]:
         augment = augmenter(params.model_copy(update={"augmentation": augmentation}), statistics)
         mirrored = alternate_flips(augmentation, len(split.labels), params.seed, number)[:, None, None, None]
         return augment(np.where(mirrored, split.images[:, :, ::-1], split.images), [params.seed, number, SAMPLES])
 
+    shifts_only = params.augmentation.scale == params.augmentation.rotate == 0
+    names = ["shift" if name == "affine" and shifts_only else name for name in ALONE]
     alone = [augmented(params.augmentation.model_copy(update=OFF | {f"{name}_p": 1.0}), 0) for name in ALONE]
     trained = [augmented(params.augmentation, number) for number in range(4)]
     columns = [split.images, *alone, *trained]
     return sheet(
-        [[Cell(column[i]) for column in columns] for i in range(len(split.labels))],
+        [[Cell(column[i]) for column in columns] for i in rows],
         "What the network sees in training",
-        "An image of each class: plain, with each transform alone, and four times as drawn in training",
-        [classes[label] for label in split.labels],
-        ["plain", *ALONE, *["as in training"] * 4],
+        "Images as they are, with each transform alone, and four times as drawn in training",
+        [classes[split.labels[i]] for i in rows],
+        ["plain", *names, *["as in training"] * 4],
     )

@@ -15,7 +15,7 @@ GAP, FRAME, LINE, MARGIN = 10, 3, 13, 12  # pixels: between images, around one, 
 
 class Cell(NamedTuple):
     image: NDArray[np.uint8]  # (H, W, 3)
-    caption: str = ""  # lines below the image
+    caption: str = ""  # lines below the image; if there are several, the first is bold
     frame: str = ""  # colour of the frame, empty for none
 
 
@@ -55,13 +55,9 @@ def sheet(
                 colour = np.round(255 * np.array(to_rgb(cell.frame))).astype(np.uint8)
                 canvas[y - FRAME : y + side + FRAME, x - FRAME : x + side + FRAME] = colour
             canvas[y : y + side, x : x + side] = cell.image.repeat(zoom, axis=0).repeat(zoom, axis=1)
-            write(
-                x + side / 2,
-                y + side + 3 + FRAME * bool(cell.frame),
-                cell.caption,
-                ha="center",
-                linespacing=1.15,
-                size=8,
-            )
+            below, (first, _, rest) = y + side + 3 + FRAME * bool(cell.frame), cell.caption.partition("\n")
+            write(x + side / 2, below, first, ha="center", size=7.5 if rest else 8, weight="bold" if rest else "normal")
+            if rest:
+                write(x + side / 2, below + LINE, rest, ha="center", size=8, linespacing=1.15, color="#555555")
     figure.figimage(canvas, zorder=-1)
     return figure
