@@ -84,12 +84,17 @@ def compare(patterns: Sequence[str], base_name: str | None) -> None:
         notes[-1] += f"name a run as the base: make compare BASE={runs[0].name}"
     found.sort(key=lambda setting: -mean(setting.values(by).values()))
     rows = [row(setting, base, head) for setting in found]
-    dots = [(label(cells), setting.values(by)) for cells, setting in zip(rows, found, strict=True)]
-    picture = draw(dots, list(base.values(by).values()) if base else [], by.replace("_", " "))
     write_csv(str(CSV), rows[0], (cells.values() for cells in rows))
-    write_atomically(PLOT, picture)
+    made = str(CSV)
+    if len(runs) > 2:  # one or two dots say nothing
+        dots = [(label(cells), setting.values(by)) for cells, setting in zip(rows, found, strict=True)]
+        picture = draw(dots, list(base.values(by).values()) if base else [], by.replace("_", " "))
+        write_atomically(PLOT, picture)
+        made += f" and {PLOT}"
+    else:
+        PLOT.unlink(missing_ok=True)
     print(table(rows), "± standard deviation over the seeds; of a difference: its standard error", sep="\n")
-    notes += [*left_out, *same, f"{CSV} and {PLOT}: settings: {len(found)}, runs: {len(runs)}"]
+    notes += [*left_out, *same, f"{made}: settings: {len(found)}, runs: {len(runs)}"]
     print(*notes, sep="\n")
 
 
