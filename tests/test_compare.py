@@ -473,7 +473,8 @@ def test_test_accuracy_is_drawn_where_some_have_no_validation_split(
     repository.experiment("all", None, EVALUATED | {"accuracy": 0.6}, validation_size=0)
     repository.experiment("lr", 0.8, EVALUATED | {"accuracy": 0.75}, lr=0.3)
     compare([], None)
-    compare(["base", "lr"], None)
+    repository.experiment("third", 0.85, EVALUATED, lr=0.1)
+    compare(["base", "lr", "third"], None)
     repository.experiment("train-only", 0.8, lr=0.4)
     compare([], None)
     assert shown[0] == (
@@ -481,7 +482,8 @@ def test_test_accuracy_is_drawn_where_some_have_no_validation_split(
         [0.7],
         "test accuracy",
     )
-    assert shown[1] == ([("base", {0: 0.9}), ("lr 0.3", {0: 0.8})], [0.9], "validation accuracy")
+    middle = ("lr 0.1", {0: 0.85})
+    assert shown[1] == ([("base", {0: 0.9}), middle, ("lr 0.3", {0: 0.8})], [0.9], "validation accuracy")
     assert shown[2][2] == "train accuracy"
     assert "by train accuracy, as not every run has the others\n" in capsys.readouterr().out
 
