@@ -91,6 +91,8 @@ $bin/python > .venv/plots.html <<'END'
 import vl_convert
 
 print("<!DOCTYPE html><html><head><meta charset=utf-8><title>Plots</title>{refresh_tag}")
+print("<style>body { font-family: system-ui, sans-serif } div:has(> img) { vertical-align: top } img { max-width: 100% }")
+print("div:has(> img):not(:only-of-type) { max-width: 48% }</style>")  # pictures of two experiments stand side by side
 print(f"<script>{vl_convert.javascript_bundle()}</script></head><body>{{plot_divs}}</body></html>")
 END
 $bin/dvc config --local plots.html_template ../.venv/plots.html

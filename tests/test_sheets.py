@@ -19,7 +19,7 @@ from cifar10.drawing.png import BLUE, ORANGE, png
 from cifar10.drawing.samples import augmented_samples, clearest
 from cifar10.drawing.sheet import Cell, sheet
 from cifar10.drawing.test_images import Predictions, confident_mistakes, example_images
-from cifar10.network.model import LAYERS, Net
+from cifar10.network.model import LAYERS, Geometry, Layer, Net
 
 
 def texts(figure: Figure) -> list[str]:
@@ -214,3 +214,14 @@ def test_the_network_is_described_as_it_is() -> None:
         assert [found[i, j].get_text() for j in range(6)] == [f"{x:,}" if isinstance(x, int) else x for x in row]
         assert (found[i, 4].get_color() == ORANGE) == (row[3] != row[4])
         assert {found[i, j].get_fontweight() for j in range(6)} == {"bold" if i == len(rows) else "normal"}
+
+
+def test_another_network_is_described_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    half = Geometry(stride=2)
+    layers = (Layer("first", "conv", 3, 8), Layer("second", "conv", 8, 12, half, half), Layer("third", "conv", 12, 9))
+    monkeypatch.setattr("cifar10.network.model.LAYERS", layers)
+    figure = network_sheet(Net("dense", 0.0, classes=4).eval(), np.zeros((32, 32, 3), np.uint8))
+    fields, *rest = (axis for sub in figure.subfigs for subsub in sub.subfigs for axis in subsub.axes)
+    assert [text.get_text() for text in fields.texts] == ["third: 9", "average: 39"]
+    assert [axis.get_title().partition(":")[0] for axis in rest[:6]] == ["first", "second", "third", "", "", ""]
+    assert [len(axis.images) for axis in rest[6:-1]] == [1] * 8 + [0] * 8

@@ -16,6 +16,8 @@ from cifar10.core import SIDE
 from cifar10.drawing.png import BLUE, ORANGE
 from cifar10.network.model import Net
 
+MAPS = ("conv3", "transition1", "conv4", "conv5", "transition2", "conv7")  # at most six
+
 
 def network_sheet(network: Net, image: NDArray[np.uint8]) -> Figure:
     """Draw `network`, dense, on the CPU, in evaluation mode, with the uint8 `image` (32, 32, 3) as an example."""
@@ -48,7 +50,6 @@ def _receptive_fields(axis: Axes, network: Net, image: NDArray[np.uint8]) -> Non
 
 def _positions(axes: Sequence[Axes], network: Net) -> None:
     """Draw which positions of some maps influence the logits, by their gradient."""
-    names = ("conv3", "transition1", "conv4", "conv5", "transition2", "conv7")
     maps = dict[str, Tensor]()
     with torch.enable_grad():
         output = torch.randn(64, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(0))
@@ -56,7 +57,10 @@ def _positions(axes: Sequence[Axes], network: Net) -> None:
             maps[name] = output = block(output)
             output.retain_grad()
         network.head(network.pool(output)).sum().backward()
-    for axis, name in zip(axes, names, strict=True):
+    names = [name for name in MAPS if name in maps] or list(maps)[: len(axes)]  # those of another network
+    for axis in axes[len(names) :]:
+        axis.set_axis_off()
+    for axis, name in zip(axes, names, strict=False):
         gradient = maps[name].grad
         assert gradient is not None
         counts = (gradient.abs().sum(dim=(0, 1)) > 0).numpy()
@@ -71,8 +75,8 @@ def _positions(axes: Sequence[Axes], network: Net) -> None:
 
 
 def _filters(axes: Sequence[Axes], network: Net) -> None:
-    weights = network.features.conv1.conv.weight.detach()  # type: ignore[union-attr, operator]
-    for axis, weight in zip(axes, weights, strict=True):
+    first = next(module for module in network.modules() if isinstance(module, nn.Conv2d))
+    for axis, weight in zip(axes, first.weight.detach(), strict=False):
         low, high = weight.min(), weight.max()
         axis.imshow(((weight - low) / (high - low)).permute(1, 2, 0).numpy())
         axis.set_axis_off()
