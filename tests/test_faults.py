@@ -250,3 +250,22 @@ def test_signals_are_noted_until_ctrl_c_comes_again() -> None:
             signal.raise_signal(number)
             assert stop.number == number
     assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_an_exit_that_a_library_turns_into_an_error_is_still_an_exit(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As matplotlib does, whose C++ calls Python and replaces whatever that raises."""
+    monkeypatch.chdir(folder)
+    Path("params.yaml").write_text(PARAMS, encoding="utf-8")
+
+    def stage(_: object) -> None:
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        except SystemExit:
+            raise ValueError("Invalid affine transformation matrix") from None
+
+    with pytest.raises(SystemExit) as end:
+        run_stage(stage)
+    assert end.value.code == 143
+    assert capsys.readouterr().err == ""

@@ -5,6 +5,7 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import FrameType
 
 from cifar10.core.errors import ParamsError, UserError
 from cifar10.core.lock import hold
@@ -15,13 +16,23 @@ from stages.support.stop import stop_signals
 
 def run_stage(stage: Callable[[Params], None]) -> None:
     """Call `stage` with the validated parameters. Print a UserError without a traceback, one line per fault; exit."""
+    came = list[int]()  # signals
+
+    def end(number: int, _: FrameType | None) -> None:
+        came.append(number)
+        sys.exit(128 + number)  # the shell's codes: 143, 130, 129
+
     for number in stop_signals():
-        signal.signal(number, lambda number, _: sys.exit(128 + number))  # the shell's codes: 143, 130, 129
+        signal.signal(number, end)
     try:
         params = parse_params(_params_file())
         with hold(Path(".dvc/tmp/stage.lock"), "a stage of this workspace"):
             stage(params)
-    except UserError as error:
+    except Exception as error:
+        if came:  # a library, such as matplotlib, has turned the exit into an error of its own
+            sys.exit(128 + came[0])
+        if not isinstance(error, UserError):
+            raise
         try:
             for line in str(error).splitlines():
                 print(f"error: {line}", file=sys.stderr)
