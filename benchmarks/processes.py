@@ -9,15 +9,13 @@ from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
 
-import yaml
-
 from cifar10.core.data import Split, Statistics
-from stages.support.formats import write_json, write_split
+from stages.support.formats import declared_stages, write_json, write_split
 from tools.params_editor import edited
 from tools.recipe import recipes
 from tools.repository import DVC, copy_working_tree
 
-STAGES = tuple(yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"])
+STAGES = tuple(declared_stages())
 HEAVY = ("torch", "torchvision", "albumentations", "sklearn", "matplotlib")
 PRINT_STATUS = "print(open('/proc/self/status').read())"
 

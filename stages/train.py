@@ -52,12 +52,13 @@ def train_stage(params: Params) -> None:
             print(line, file=sys.stderr)
         remember(checkpoints.folder, identity)
         remove_readers_outputs("models/model.safetensors")  # which would stand beside this training's curves
-        run(training, checkpoints, partial(write_progress, training, runtime))
+        progress = partial(write_progress, training, runtime, size(model))
+        run(training, checkpoints, progress)
 
         # The settings hold nothing about the machine, so that the same inputs give the same bytes.
         settings = params.model_dump(exclude=EVALUATION | MACHINE | {"augment_with"})
         save_model(Path("models/model.safetensors"), training.learner.network, classes, statistics, settings)
-        write_progress(training, runtime)  # an earlier run may have finished the last epoch
+        progress()  # an earlier run may have finished the last epoch
         checkpoints.remove()
 
 
@@ -83,10 +84,10 @@ def run(training: Training, checkpoints: Checkpoints, after_epoch: Callable[[], 
         raise StoppedError(f"train: {error}; run the same command again to resume", error.exit_code) from None
 
 
-def write_progress(training: Training, runtime: Runtime) -> None:
+def write_progress(training: Training, runtime: Runtime, facts: dict[str, int]) -> None:
     """Write scores, time and machine so far, so that `dvc plots show` and `make watch` follow a running training."""
     history = training.history
-    write_json("metrics/train.json", history.last() | size(training.learner.model))
+    write_json("metrics/train.json", history.last() | facts)
     for name in ("loss", "accuracy"):
         write_csv(f"plots/{name}.csv", ("epoch", "split", name, "best"), history.curve(name))
     write_csv("plots/lr.csv", ("step", "optimizer", "lr"), history.lr)

@@ -127,22 +127,19 @@ def templates() -> Environment:
 
 def render(here: Results, there: Results | None) -> str:
     uncommitted = git("diff", "--name-only", "-z", "HEAD") + git("ls-files", "-o", "--exclude-standard", "-z")
-    return (
-        templates()
-        .get_template("report.html")
-        .render(
-            here=here,
-            gallery=gallery(here),
-            try_it=try_it(here.lock.outs.get("models/model.onnx")),
-            there=there,
-            both=[here, there] if there else [here],
-            doubts=here.doubts(),
-            meanings=meanings(),
-            differences=differences,
-            commit=git("rev-parse", "HEAD"),
-            uncommitted=sorted(filter(None, uncommitted.split("\0"))),
-            train_command=train_command(here.params),
-        )
+    page = templates().get_template("report.html")
+    return page.render(
+        here=here,
+        gallery=gallery(here),
+        try_it=try_it(here.lock.outs.get("models/model.onnx")),
+        there=there,
+        both=[here, there] if there else [here],
+        doubts=here.doubts(),
+        meanings=meanings(),
+        differences=differences,
+        commit=git("rev-parse", "HEAD"),
+        uncommitted=sorted(filter(None, uncommitted.split("\0"))),
+        train_command=train_command(here.params),
     )
 
 

@@ -3,6 +3,7 @@
 import shutil
 import sys
 import textwrap
+from collections.abc import Mapping
 from typing import Any
 
 from tools.compare.runs import Run, find_runs
@@ -20,18 +21,18 @@ NUMBERS = {  # heading, factor, decimal places
 }
 
 
-def described(params: dict[str, Any]) -> str:
-    """Return the nearest recipe and what differs from it: "digits: lr 0.01"."""
+def described(params: dict[str, Any], known: Mapping[str, dict[str, Any]]) -> str:
+    """Return the nearest of the `known` recipes and what differs from it: "digits: lr 0.01"."""
 
     def differences(recipe: dict[str, Any]) -> list[str]:
         return [name for name, value in varied(params).items() if recipe.get(name) != value]
 
-    name, recipe = min(recipes().items(), key=lambda item: len(differences(item[1])))
+    name, recipe = min(known.items(), key=lambda item: len(differences(item[1])))
     changes = ", ".join(f"{key} {as_yaml(params[key])}" for key in differences(recipe))
     return f"{name}: {changes}" if changes else name
 
 
-def cells(run: Run) -> list[str]:
+def row(run: Run) -> list[str]:
     values = ((run.numbers.get(number), factor, places) for number, (_, factor, places) in NUMBERS.items())
     return [run.name, *("" if value is None else f"{factor * value:.{places}f}" for value, factor, places in values)]
 
@@ -39,12 +40,13 @@ def cells(run: Run) -> list[str]:
 def show(patterns: list[str], width: int) -> str:
     """Return a table, of at most `width` characters if its numbers leave space, and notes below it."""
     runs, notes = find_runs(patterns or ["*"], dataset=None)
+    known, rows = recipes(), list(map(row, runs))
     headings = ["experiment", *(heading for heading, *_ in NUMBERS.values())]
-    taken = [max(map(len, column)) + 3 for column in zip(headings, *map(cells, runs), strict=True)]
+    taken = [max(map(len, column)) + 3 for column in zip(headings, *rows, strict=True)]
     lines = list[list[str]]()
-    for run in runs:
-        text = textwrap.wrap(described(run.params), max(20, width - sum(taken) - 4))
-        lines += [[*cells(run), text[0]], *(["" for _ in headings] + [line] for line in text[1:])]
+    for run, cells in zip(runs, rows, strict=True):
+        text = textwrap.wrap(described(run.params, known), max(20, width - sum(taken) - 4))
+        lines += [[*cells, text[0]], *(["" for _ in headings] + [line] for line in text[1:])]
     columns = zip([*headings, "recipe, and what differs"], map(list, zip(*lines, strict=True)), strict=True)
     return "\n".join([*([aligned(dict(columns))] if runs else []), *notes])
 

@@ -46,8 +46,10 @@ function probabilities(pixels) {
   };
   let x = { channels: 3, side: SIDE, data: Float32Array.from({ length: 3 * SIDE * SIDE }, at) };
   for (const layer of network.layers) x = apply(layer, x);
-  const exponents = Array.from(x.data, (value) => Math.exp(value - Math.max(...x.data)));
-  return exponents.map((value) => value / exponents.reduce((sum, each) => sum + each));
+  const largest = Math.max(...x.data);
+  const exponents = Array.from(x.data, (value) => Math.exp(value - largest));
+  const sum = exponents.reduce((total, each) => total + each);
+  return exponents.map((value) => value / sum);
 }
 
 // Scale rows of `width` RGBA pixels to SIDE pixels by Pillow's Lanczos filter, and turn rows into columns.

@@ -44,14 +44,19 @@ def table(data: bytes, columns: Mapping[str, type]) -> list[dict[str, Any]]:
     return found
 
 
+def declared_stages() -> dict[str, Any]:
+    """Return the stages of dvc.yaml by name, in its order."""
+    stages: dict[str, Any] = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    return stages
+
+
 def declared_files(stage: str) -> list[Path]:
     """Return the files that dvc.yaml declares as deps of `stage`: a folder's modules, a split's digests.
 
     Like DVC (.dvcignore), it skips what editors and tools leave in a folder.
     """
-    deps = yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"][stage]["deps"]
     files: list[Path] = []
-    for path in map(Path, deps):
+    for path in map(Path, declared_stages()[stage]["deps"]):
         found = (file for file in path.rglob("*.py") if (file.parent / "__init__.py").is_file())
         modules = (file for file in found if not file.name.startswith("."))
         files += [path] if path.is_file() else sorted([*modules, *path.glob(DIGESTS)])
@@ -60,7 +65,7 @@ def declared_files(stage: str) -> list[Path]:
 
 def remove_readers_outputs(path: str) -> None:
     """Delete the outputs of the stages that read `path`, which is about to change."""
-    for stage in yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"].values():
+    for stage in declared_stages().values():
         if path in stage.get("deps", ()):
             for out in (*stage.get("outs", ()), *stage.get("metrics", ()), *stage.get("plots", ())):
                 Path(out if isinstance(out, str) else next(iter(out))).unlink(missing_ok=True)
