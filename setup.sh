@@ -91,7 +91,8 @@ $bin/python > .venv/plots.html <<'END'
 import vl_convert
 
 print("<!DOCTYPE html><html><head><meta charset=utf-8><title>Plots</title>{refresh_tag}")
-print("<style>body { font-family: system-ui, sans-serif } div:has(> img) { vertical-align: top } img { max-width: 100% }")
+print("<style>body { font-family: system-ui, sans-serif; max-width: 70rem; margin: auto } img { max-width: 100% }")
+print("div { vertical-align: top } .vega-embed { min-width: 30rem }")  # two charts in a row
 print("div:has(> img):not(:only-of-type) { max-width: 48% }</style>")  # pictures of two experiments stand side by side
 print(f"<script>{vl_convert.javascript_bundle()}</script></head><body>{{plot_divs}}</body></html>")
 END

@@ -1,8 +1,10 @@
+from typing import get_args
+
 import pytest
 import torch
 from torch import nn
 
-from cifar10.complexity import count_parameters, multiply_adds, multiply_adds_by_layer, receptive_field
+from cifar10.complexity import count_parameters, layer_sizes, multiply_adds, multiply_adds_by_layer, receptive_field
 from cifar10.core.params import Execution
 from cifar10.network.folding import folded
 from cifar10.network.model import LAYERS, Net
@@ -49,6 +51,20 @@ def test_multiply_adds() -> None:
         assert multiply_adds_by_layer(network) == expected
         assert multiply_adds(network) == sum(expected.values())
         assert network.training  # as it was
+
+
+def test_the_table_of_layers() -> None:
+    layers = layer_sizes(classes=10)
+    # By hand: 2 * dilation * jump more in each layer; the jump is 1, 2, 4, 8 after 0, 1, 2, 3 transitions.
+    assert [layer.receptive_field for layer in layers] == [3, 5, 7, 11, 19, 27, 35, 43, 51, 67, 83, 99, 115, 115]
+    shapes = "16x32x32 32x32x32 64x32x32 32x16x16 64x14x14 128x12x12 16x6x6 32x6x6 64x6x6 16x3x3 32x3x3 64x3x3 64x1x1"
+    assert [layer.output for layer in layers] == [*shapes.split(), "10x1x1"]
+    dense, lattice = (Net(execution, 0.0, classes=10) for execution in get_args(Execution))
+    assert sum(layer.parameters for layer in layers) == count_parameters(dense)
+    assert {layer.name: layer.multiply_adds for layer in layers if layer.name != "average"} == multiply_adds_by_layer(
+        dense
+    )
+    assert [layer.lattice for layer in layers if layer.parameters] == list(multiply_adds_by_layer(lattice).values())
 
 
 def test_receptive_field_by_gradient() -> None:

@@ -18,7 +18,6 @@ from PIL import Image
 
 from cifar10.core.data import Split
 from cifar10.core.errors import UserError
-from cifar10.core.lock import hold
 from stages.support.formats import write_split
 from tests.clone import PARAMS, ROOT, changed
 from tests.repository import commit, git, init
@@ -186,7 +185,9 @@ def test_compare_with_a_commit_and_an_experiment(monkeypatch: pytest.MonkeyPatch
     assert "test.loss" not in seen  # it is equal
     assert "the workspace and low-lr: the same picture" in seen
     assert page.count('src="data:image/png;base64,') == 5  # samples.png alone differs
-    assert page.count('aria-label="Loss · the workspace"') == page.count('aria-label="Loss · low-lr"') == 1
+    assert "+39.66 points against low-lr" in seen
+    assert page.count('aria-label="Loss"') == 1  # both runs in one chart
+    assert len(re.findall('<g class="here">', page)) == len(re.findall('<g class="there">', page)) == 4
     assert text(report(monkeypatch, "--compare", before)).replace(before, "low-lr") == seen.replace(before, "low-lr")
 
 
@@ -319,7 +320,7 @@ def test_a_page_follows_the_training() -> None:
     """Two of 35 epochs took 3,291.9 s; then no epoch has finished, as DVC deletes what a stage is about to write."""
     speed = METRICS["run"] | {"images_per_second": 1234.5}
     Path("metrics/run.json").write_text(json.dumps(speed), encoding="utf-8")
-    text = page().decode()
+    text = page(running=False).decode()
     assert "<title>epoch 2 of 35</title>" in text
     for value in ("2 of 35", f"{33 * 3291.9 / 2 / 60:.0f} min", "1,234", "125.00 %", "112.50 %"):  # of made-up curves
         assert f"<b>{value}</b>" in text
@@ -327,8 +328,7 @@ def test_a_page_follows_the_training() -> None:
     assert "No stage is running" in text
     assert "http-equiv" not in text
     Path("plots/loss.csv").unlink()
-    with hold(Path(".dvc/tmp/stage.lock"), "a stage"):
-        text = page().decode()
+    text = page(running=True).decode()
     assert "The training is running" in text
     assert '<meta http-equiv="refresh" content="5">' in text
     assert "No epoch has finished yet" in text

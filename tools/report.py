@@ -17,6 +17,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
+from cifar10.complexity import layer_sizes
 from cifar10.core.errors import UserError
 from cifar10.core.files import write_atomically
 from cifar10.core.params import Params
@@ -136,6 +137,7 @@ def render(here: Results, there: Results | None) -> str:
         both=[here, there] if there else [here],
         doubts=here.doubts(),
         meanings=meanings(),
+        layers=layer_sizes(len(here.metrics["dataset"]["classes"])),
         differences=differences,
         commit=git("rev-parse", "HEAD"),
         uncommitted=sorted(filter(None, uncommitted.split("\0"))),

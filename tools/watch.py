@@ -22,7 +22,7 @@ PAGE, STAGE = Path("watch.html"), Path(".dvc/tmp/stage.lock")
 EVERY, PATIENCE = 5, 4  # seconds from page to page, and pages without a running stage before this ends
 
 
-def page() -> bytes:
+def page(running: bool) -> bytes:
     here = SimpleNamespace(plots={}, run={}, epochs="?", done=0, left="")
     try:
         here.epochs = load_params(Path("params.yaml").read_bytes())["epochs"]
@@ -33,7 +33,7 @@ def page() -> bytes:
         here.plots = plots
     except (UserError, *BROKEN):  # no epoch has finished yet
         pass
-    values = {"here": here, "both": [here], "there": None, "every": EVERY, "running": is_held(STAGE)}
+    values = {"here": here, "both": [here], "there": None, "every": EVERY, "running": running}
     return templates().get_template("watch.html").render(values).encode()
 
 
@@ -41,8 +41,9 @@ def main() -> None:
     print(f"{PAGE.absolute().as_uri()}: open it in a browser; Ctrl-C ends it", flush=True)
     quiet = 0
     while quiet < PATIENCE:
-        write_atomically(PAGE, page())
-        quiet = 0 if is_held(STAGE) else quiet + 1
+        running = is_held(STAGE)
+        write_atomically(PAGE, page(running))
+        quiet = 0 if running else quiet + 1
         time.sleep(EVERY)
 
 

@@ -1,11 +1,37 @@
 """Compute a network's size, cost and receptive field from its modules."""
 
+from typing import NamedTuple
+
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from cifar10.core import SIDE
 from cifar10.network.model import Net
+
+
+class LayerSize(NamedTuple):
+    name: str
+    output: str  # "16x32x32": channels, height, width
+    parameters: int
+    multiply_adds: int  # of the dense network, for one image
+    lattice: int  # multiply-adds of the lattice
+    receptive_field: int  # pixels
+
+
+def layer_sizes(classes: int) -> list[LayerSize]:
+    """Return what each layer of the network costs, from the first to the head."""
+    network, lattice = (Net(execution, 0.0, classes).eval() for execution in ("dense", "lattice"))
+    counts, fewer = multiply_adds_by_layer(network), multiply_adds_by_layer(lattice)
+    layers = [*network.features.named_children(), ("average", network.pool), ("head", network.head)]
+    rows, output = [], torch.zeros(1, 3, SIDE, SIDE)
+    for i, (name, module) in enumerate(layers):
+        with torch.no_grad():
+            output = module(output)
+        numbers = count_parameters(module), counts.get(name, 0), fewer.get(name, 0)
+        field = receptive_field(nn.Sequential(*(each for _, each in layers[: i + 1])))
+        rows.append(LayerSize(name, "x".join(map(str, output.shape[1:])), *numbers, field))
+    return rows
 
 
 def size(network: Net) -> dict[str, int]:

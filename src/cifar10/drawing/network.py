@@ -1,4 +1,4 @@
-"""Draw the network: receptive fields, positions that reach the logits, filters of the first layer, table of layers."""
+"""Draw the network: receptive fields, positions that reach the logits, filters of the first layer."""
 
 from collections.abc import Sequence
 
@@ -11,9 +11,9 @@ from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from cifar10.complexity import count_parameters, multiply_adds_by_layer, receptive_field
+from cifar10.complexity import receptive_field
 from cifar10.core import SIDE
-from cifar10.drawing.png import BLUE, ORANGE
+from cifar10.drawing.png import BLUE
 from cifar10.network.model import Net
 
 MAPS = ("conv3", "transition1", "conv4", "conv5", "transition2", "conv7")  # at most six
@@ -21,16 +21,12 @@ MAPS = ("conv3", "transition1", "conv4", "conv5", "transition2", "conv7")  # at 
 
 def network_sheet(network: Net, image: NDArray[np.uint8]) -> Figure:
     """Draw `network`, dense, on the CPU, in evaluation mode, with the uint8 `image` (32, 32, 3) as an example."""
-    figure = Figure(figsize=(9, 7.6), layout="constrained")
-    figure.suptitle("The network", x=0.01, ha="left", size=11, weight="bold")
-    top, bottom = figure.subfigures(2, 1)  # type: ignore[misc] # an array
-    left, right = top.subfigures(1, 2, width_ratios=(1, 1.15))
+    figure = Figure(figsize=(9, 3.2), dpi=200, layout="constrained")
+    left, middle, right = figure.subfigures(1, 3, width_ratios=(1, 1.25, 0.85), wspace=0.04)  # type: ignore[misc] # an array
     _receptive_fields(left.subplots(), network, image)
-    _positions(right.subplots(2, 3).ravel(), network)
-    left, right = bottom.subfigures(1, 2, width_ratios=(1, 1.9))
-    left.suptitle("Filters of conv1, 3x3, each stretched to 0...1", size=9)
-    _filters(left.subplots(4, 4).ravel(), network)
-    _table(right.subplots(), network)
+    _positions(middle.subplots(2, 3).ravel(), network)
+    right.suptitle("Filters of conv1, colours stretched", size=9)
+    _filters(right.subplots(4, 4).ravel(), network)
     return figure
 
 
@@ -41,7 +37,7 @@ def _receptive_fields(axis: Axes, network: Net, image: NDArray[np.uint8]) -> Non
         size = receptive_field(nn.Sequential(*(module for _, module in layers[:end])))
         corner = SIDE / 2 - size / 2
         axis.add_patch(Rectangle((corner, corner), size, size, fill=False, edgecolor=BLUE, linewidth=1.3))
-        y = SIDE + 4.5 if end == 3 else min(corner - 1, -1)  # outside the picture
+        y = SIDE + 8 if end == 3 else min(corner - 1, -1)  # outside the picture
         axis.text(SIDE / 2, y, f"{layers[end - 1][0]}: {size}", ha="center", va="bottom", size=8, color=BLUE)
     axis.set(xlim=(-46, 78), ylim=(78, -48), xticks=(), yticks=(), facecolor="#ececec")
     axis.spines[:].set_visible(False)
@@ -70,8 +66,8 @@ def _positions(axes: Sequence[Axes], network: Net) -> None:
         axis.grid(which="minor", color="white", linewidth=0.5)
         axis.tick_params(which="both", length=0, labelleft=False, labelbottom=False)
         axis.spines[:].set_visible(False)
-        axis.set_title(f"{name}: {counts.sum()} of {counts.size}", size=8)
-    axes[0].get_figure().suptitle("Positions that reach the logits (blue): lattice computes these alone", size=9)  # type: ignore[union-attr]
+        axis.set_title(f"{name}: {counts.sum()} of {counts.size}", size=7.5)
+    axes[0].get_figure().suptitle("Blue: positions that reach the logits", size=9)  # type: ignore[union-attr]
 
 
 def _filters(axes: Sequence[Axes], network: Net) -> None:
@@ -80,29 +76,3 @@ def _filters(axes: Sequence[Axes], network: Net) -> None:
         low, high = weight.min(), weight.max()
         axis.imshow(((weight - low) / (high - low)).permute(1, 2, 0).numpy())
         axis.set_axis_off()
-
-
-def _table(axis: Axes, network: Net) -> None:
-    other = Net("lattice", dropout=0.0, classes=network.head.out_channels)
-    dense, lattice = multiply_adds_by_layer(network), multiply_adds_by_layer(other)
-    layers = [*network.features.named_children(), ("average", network.pool), ("head", network.head)]
-    rows, output = [], torch.zeros(1, 3, SIDE, SIDE)
-    for i, (name, module) in enumerate(layers):
-        with torch.no_grad():
-            output = module(output)
-        field = receptive_field(nn.Sequential(*(each for _, each in layers[: i + 1])))
-        numbers = count_parameters(module), dense.get(name, 0), lattice.get(name, 0), field
-        rows.append([name, "x".join(map(str, output.shape[1:])), *(f"{number:,}" for number in numbers)])
-    sums = count_parameters(network), sum(dense.values()), sum(lattice.values())
-    rows.append(["all", "", *(f"{number:,}" for number in sums), ""])
-    titles = ["layer", "output", "parameters", "multiply-adds", "of lattice", "receptive field"]
-    table = axis.table(rows, colLabels=titles, loc="center", cellLoc="right", edges="horizontal")
-    table.auto_set_font_size(False)
-    table.set_fontsize(8)
-    for (row, column), cell in table.get_celld().items():
-        cell.set_edgecolor("#cccccc")
-        cell.set_text_props(weight="bold" if row in (0, len(rows)) else "normal", ha="left" if column == 0 else "right")
-        if column == 4 and row > 0 and rows[row - 1][3] != rows[row - 1][4]:
-            cell.set_text_props(color=ORANGE)
-    table.auto_set_column_width(range(len(titles)))
-    axis.set_axis_off()

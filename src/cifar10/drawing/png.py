@@ -18,7 +18,7 @@ def png(draw: Callable[[], Figure]) -> bytes:
     with matplotlib.rc_context():
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(STYLE)  # type: ignore[arg-type] # its keys are spelt out there
-        draw().savefig(raw, format="png", dpi=DPI)
+        draw().savefig(raw, format="png")
     # Without the alpha channel, the pictures that git keeps of each experiment are smaller.
     Image.open(raw).convert("RGB").save(small, "png", optimize=True)
     return small.getvalue()
