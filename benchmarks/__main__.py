@@ -17,7 +17,7 @@ from benchmarks.processes import imports, memory, pipeline, with_recipe
 from benchmarks.tutorial import STATISTICS, Tutorial, pictures, timed, tutorial_loader
 from cifar10.complexity import multiply_adds
 from cifar10.core.data import Split
-from cifar10.core.params import TRAINING_IMAGES, Params
+from cifar10.core.params import Params
 from cifar10.core.params_file import parse_params
 from cifar10.machine.runtime import set_up
 from cifar10.network.model import Net
@@ -28,6 +28,7 @@ from cifar10.training.loop import Training, train
 from tools.start import run_tool
 
 ROUNDS, IMAGES = 5, 6_400
+CIFAR10 = 50_000  # training images
 
 
 class Comparison(NamedTuple):
@@ -96,9 +97,9 @@ def main() -> None:
     tutorial.process.communicate()
     print(f"\ninput makes {made / consumed:.1f} times what training consumes; training waits {waiting:.1%} for it")
     print(f"BatchNorm's recalibration after each epoch: {recalibration:.1f} s")
-    cost += recalibration * bare / (TRAINING_IMAGES["cifar10"] - params.validation_size)
+    cost += recalibration * bare / (CIFAR10 - params.validation_size)
     print(f"with it, averages and Muon, but not SAM, an epoch takes {cost:.2f} times as long as with plain SGD")
-    images, others = (p.epochs * (TRAINING_IMAGES["cifar10"] - p.validation_size) for p in (fast, reference))
+    images, others = (p.epochs * (CIFAR10 - p.validation_size) for p in (fast, reference))
     print(f"the {fast.epochs} epochs of fast: 1/{faster * others / images:.1f} of the tutorial's {reference.epochs}")
 
     flops, peak = 6 * multiply_adds(model) * single, matmul_flops(runtime)

@@ -13,10 +13,10 @@ from cifar10.complexity import size
 from cifar10.core.data import Statistics, hold_out
 from cifar10.core.errors import StoppedError, UserError
 from cifar10.core.lock import hold
-from cifar10.core.params import EVALUATION, MACHINE, Params
+from cifar10.core.params import EVALUATION, MACHINE, Params, check_sizes
 from cifar10.machine.runtime import Runtime, set_up
 from cifar10.network.model import Net
-from cifar10.network.model_file import save_model
+from cifar10.network.model_file import load_features, save_model
 from cifar10.training.checkpoints import Checkpoints
 from cifar10.training.identity import digest, not_resumed, remember, training_identity
 from cifar10.training.loop import DivergedError, Training, train
@@ -38,10 +38,14 @@ def train_stage(params: Params) -> None:
     facts, classes = read_json("metrics/dataset.json"), read_json("data/classes.json")
     with explained("metrics/dataset.json"):
         statistics = Statistics(facts["mean"], facts["std"])
+        check_sizes(params, dict(zip(classes, facts["counts"], strict=True)))
     split, validation = hold_out(read_split("data/train"), params.validation_size, params.seed)
 
     torch.manual_seed(params.seed)
     model = Net(params.execution, params.dropout, len(classes))
+    if params.pretrained:
+        with explained("data/start.safetensors"):
+            load_features("data/start.safetensors", model)
     training = Training(model, split, validation, statistics, params, runtime)
     identity = training_identity(params, runtime.describe(), declared_files("train"))
     key = digest(identity)
@@ -57,6 +61,8 @@ def train_stage(params: Params) -> None:
 
         # The settings hold nothing about the machine, so that the same inputs give the same bytes.
         settings = params.model_dump(exclude=EVALUATION | MACHINE | {"augment_with"})
+        if not params.pretrained:
+            del settings["pretrained"]  # as in the files that were written before there was a choice
         save_model(Path("models/model.safetensors"), training.learner.network, classes, statistics, settings)
         progress()  # an earlier run may have finished the last epoch
         checkpoints.remove()

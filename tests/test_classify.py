@@ -16,15 +16,15 @@ import pytest
 import torch
 from PIL import Image
 
-from cifar10.classify import HOW
 from cifar10.classify.lines import print_lines
-from cifar10.classify.pictures import read_picture
-from cifar10.classify.reader import Reader
 from cifar10.core.data import Statistics
 from cifar10.core.errors import UserError
 from cifar10.export.graph import onnx_bytes
 from cifar10.export.session import BATCH_SIZE, load_exported, probabilities
 from cifar10.network.model import Net
+from cifar10.pictures import HOW
+from cifar10.pictures.picture import read_picture
+from cifar10.pictures.reader import Reader
 from tests.clone import ROOT
 
 COLOUR = Image.merge("RGB", [Image.linear_gradient("L"), Image.radial_gradient("L"), Image.new("L", (256, 256))])

@@ -18,6 +18,8 @@ def imported(file: Path, found: set[Path]) -> set[Path]:
     if file in found or not file.exists():
         return found
     found.add(file)
+    if file.parts[-2:] == ("pictures", "reader.py"):  # it starts the decoder as a process
+        imported(file.with_name("decoder.py"), found)
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
         if isinstance(node, ast.ImportFrom):
@@ -50,13 +52,13 @@ def used_params(file: Path) -> set[str]:
 
 
 def read_files(file: Path) -> set[str]:
-    """Literal first arguments of read_...() and load_model()."""
+    """Literal first arguments of read_...() and load_...()."""
     return {
         str(node.args[0].value)
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
         if isinstance(node, ast.Call)
         and isinstance(node.func, ast.Name)
-        and node.func.id.startswith(("read_", "load_model"))
+        and node.func.id.startswith(("read_", "load_"))
         and node.args
         and isinstance(node.args[0], ast.Constant)
     }

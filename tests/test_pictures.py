@@ -16,9 +16,9 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from cifar10.classify import MOST_MEMORY, TOO_LARGE, TOO_SLOW, reader
-from cifar10.classify.pictures import read_picture
 from cifar10.core.errors import UserError
+from cifar10.pictures import MOST_MEMORY, TOO_LARGE, TOO_SLOW, reader
+from cifar10.pictures.picture import read_picture
 
 SMOOTH = np.mgrid[:64, :64].astype(np.uint8) * 3  # rises downwards, and to the right
 COLOURS = np.dstack([SMOOTH[0], SMOOTH[1], 255 - SMOOTH[0]])
@@ -285,7 +285,7 @@ def test_a_damaged_file_never_raises_anything_else(tmp_path: Path) -> None:
 @pytest.fixture
 def limited(monkeypatch: pytest.MonkeyPatch) -> Iterator[reader.Reader]:
     """A reader that allows a second."""
-    code = "from cifar10.classify import decoder; decoder.MOST_SECONDS = 1; decoder.serve()"
+    code = "from cifar10.pictures import decoder; decoder.MOST_SECONDS = 1; decoder.serve()"
     monkeypatch.setattr(reader, "DECODER", f"import sys; sys.path[:] = sys.argv[1:]; {code}")
     with reader.Reader() as each:
         yield each

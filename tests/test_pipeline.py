@@ -62,7 +62,7 @@ def test_a_browser_draws_every_plot_without_a_network(clone: Clone, tmp_path: Pa
 def test_a_wrong_parameter_stops_before_any_work(clone: Clone) -> None:
     before = clone.outputs()
     output = clone.run("dvc", "exp", "run", "-S", "dataset=mnist", "-S", "lr=-1", code=255)
-    assert "error: params.yaml: dataset: must be 'cifar10' or 'digits' (got 'mnist')\n" in output
+    assert "error: params.yaml: dataset: must be 'cifar10', 'digits' or 'pictures' (got 'mnist')\n" in output
     assert "error: params.yaml: lr: must be > 0 (got -1)\n" in output
     assert "Traceback" not in output
     assert clone.outputs().items() <= before.items()  # DVC deletes a stage's outs before it runs, no more ...

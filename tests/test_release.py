@@ -27,8 +27,12 @@ stages:
     - path: models/model.onnx
       md5: {md5}
       size: 7
+    - path: models/model.safetensors
+      md5: {weights}
+      size: 7
 """
 RELEASE = Path("release/cifar10.onnx")
+WEIGHTS = Path("release/cifar10.safetensors")
 
 
 @pytest.fixture(autouse=True)
@@ -39,17 +43,23 @@ def _repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     commit()
     Path("models").mkdir()
     Path("models/model.onnx").write_bytes(b"network")
+    Path("models/model.safetensors").write_bytes(b"weights")
     write_lock()
 
 
+def md5(content: bytes) -> str:
+    return hashlib.md5(content).hexdigest()
+
+
 def write_lock(lr: str = "0.2", content: bytes = b"network") -> None:
-    Path("dvc.lock").write_text(LOCK.format(lr=lr, md5=hashlib.md5(content).hexdigest()), encoding="utf-8")
+    Path("dvc.lock").write_text(LOCK.format(lr=lr, md5=md5(content), weights=md5(b"weights")), encoding="utf-8")
 
 
 def test_the_network_is_copied(capsys: pytest.CaptureFixture[str]) -> None:
     Path("params.yaml").write_text("of the workspace, which does not matter", encoding="utf-8")
     main()
     assert RELEASE.read_bytes() == b"network"
+    assert WEIGHTS.read_bytes() == b"weights"
     assert capsys.readouterr().out.startswith("release: release/cifar10.onnx is models/model.onnx, 7 bytes")
 
 
@@ -57,6 +67,7 @@ def refusal() -> str:
     with pytest.raises(UserError) as error:
         main()
     assert not RELEASE.exists()
+    assert not WEIGHTS.exists()
     return str(error.value)
 
 
@@ -71,7 +82,7 @@ def test_the_network_of_other_data_is_refused() -> None:
     """Who has committed the demo must not release a classifier of digits."""
     Path("params.yaml").write_text(changed(PARAMS, dataset="digits", validation_size=200), encoding="utf-8")
     git("commit", "-qam", "digits")
-    said = "release/cifar10.onnx: holds cifar10, but the committed params.yaml has dataset: digits"
+    said = "release: holds cifar10, but the committed params.yaml has dataset: digits"
     assert refusal() == said
 
 
@@ -85,7 +96,12 @@ def test_a_missing_network_is_named() -> None:
     assert refusal() == "models/model.onnx: cannot be read: No such file or directory; make it: dvc repro"
 
 
+def test_both_files_or_none() -> None:
+    Path("models/model.safetensors").write_bytes(b"of another training")
+    assert refusal().startswith("models/model.safetensors: is not the one that dvc.lock names; ")
+
+
 @pytest.mark.parametrize("lock", ["", "stages: {}", "stages: {export: {outs: []}}", "[", "stages:"])
 def test_a_lock_without_it_is_named(lock: str) -> None:
     Path("dvc.lock").write_text(lock, encoding="utf-8")
-    assert refusal() == "dvc.lock: has no models/model.onnx; make it: dvc repro"
+    assert refusal() == "dvc.lock: has no models/model.onnx and models/model.safetensors; make them: dvc repro"

@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import yaml
+from PIL import Image
 from safetensors import safe_open
 from sklearn.metrics import f1_score
 
@@ -18,6 +20,8 @@ from cifar10.core.params import EVALUATION, MACHINE
 from cifar10.core.params_file import parse_params
 from cifar10.export.session import load_exported, probabilities
 from cifar10.network.model import Net
+from cifar10.network.model_file import load_model
+from cifar10.predict import wilson
 from cifar10.sources.datasets import read_digits
 from stages.support.formats import read_split
 from stages.support.start import run_stage
@@ -77,7 +81,7 @@ def test_each_stage_writes_what_is_declared(clone: Clone, monkeypatch: pytest.Mo
     assert 0 <= run["waiting_for_data"] <= run["seconds"]
     with safe_open("models/model.safetensors", "np") as file:
         about = json.loads(file.metadata()["cifar10"])
-    assert about["params"] == params.model_dump(exclude=EVALUATION | MACHINE | {"augment_with"})
+    assert about["params"] == params.model_dump(exclude=EVALUATION | MACHINE | {"augment_with", "pretrained"})
     assert [about[key] for key in ("classes", "mean", "std")] == [facts[key] for key in ("classes", "mean", "std")]
 
     images, labels = digits.test
@@ -136,3 +140,36 @@ def test_predictions_that_are_not_of_these_images_are_one_line(
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("error: plots/predictions.csv: cannot be read: ")
     assert said in line
+
+
+def test_pictures_of_classes_with_unusual_names(clone: Clone, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All stages and the report: names that are no mathematics, that the font lacks, that are long."""
+    monkeypatch.chdir(clone.path)
+    names = ["$x$", '<b>&amp;, "a"', "a name of far more letters than a plot has space for", "犬"]
+    random = np.random.default_rng(0)
+    for number, name in enumerate(names):
+        for i in range(20):
+            path = Path("pictures", ("train", "test")[i % 4 == 0], name, f"{i}.png")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            colour = np.full((40, 32, 3), 60 * number, np.uint8) + random.integers(0, 9, (40, 32, 3), np.uint8)
+            Image.fromarray(colour).save(path)
+    values = {"dataset": "pictures", "validation_size": 8, "batch_size": 8, "epochs": 1, "pretrained": True, "lr": 1e-6}
+    params = Path("params.yaml").read_text(encoding="utf-8")
+    Path("params.yaml").write_text(changed(params, **values), encoding="utf-8")
+    for stage in STAGES.values():
+        run_stage(stage)
+    assert read("data/classes.json") == read("metrics/dataset.json")["classes"] == sorted(names)
+    assert read("metrics/dataset.json")["counts"] == [15] * 4
+    assert set(read("plots/predictions.csv")["actual"]) == set(names)
+    assert load_exported(Path("models/model.onnx")).classes == sorted(names)
+    # With a rate of nearly 0, SGD's weights are still those of the released network; Muon's are scaled.
+    released, trained = (load_model(f"{file}.safetensors").network for file in ("release/cifar10", "models/model"))
+    for name in ("features.conv8.depthwise.weight", "features.conv9.bn.weight"):
+        assert torch.allclose(trained.get_parameter(name), released.get_parameter(name), atol=1e-3)
+    assert trained.head.weight.shape[0] == 4
+    low, accuracy, high = (read("metrics/test.json")[f"accuracy{end}"] for end in ("_low", "", "_high"))
+    assert (low, high) == pytest.approx(wilson(accuracy, 20))
+    Path("params.yaml").write_text(changed(params, **values | {"batch_size": 53}), encoding="utf-8")
+    with pytest.raises(SystemExit) as error:
+        run_stage(STAGES["train"])
+    assert error.value.code == 2

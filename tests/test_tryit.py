@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cifar10.classify.pictures import read_picture
 from cifar10.export.session import load_exported, probabilities
+from cifar10.pictures.picture import read_picture
 from tests.clone import ROOT
 from tools.tryit import try_it
 

@@ -1,4 +1,4 @@
-"""make release: copy models/model.onnx of the committed parameters to release/cifar10.onnx for `cifar10 classify`."""
+"""make release: copy the network of the committed parameters to release/, as ONNX and for PyTorch."""
 
 import hashlib
 from pathlib import Path
@@ -11,15 +11,16 @@ from tools.records import BROKEN, differing, together
 from tools.repository import git
 from tools.start import run_tool
 
-MODEL, RELEASE, LOCK = Path("models/model.onnx"), Path("release/cifar10.onnx"), Path("dvc.lock")
+LOCK, RELEASE = Path("dvc.lock"), Path("release")
+FILES = {"models/model.onnx": "cifar10.onnx", "models/model.safetensors": "cifar10.safetensors"}
 
 
 def main() -> None:
     try:
         recorded = together(LOCK.read_bytes())
-        expected = recorded.outs[str(MODEL)]
+        expected = {path: recorded.outs[path] for path in FILES}
     except BROKEN:
-        raise UserError(f"{LOCK}: has no {MODEL}; make it: dvc repro") from None
+        raise UserError(f"{LOCK}: has no {' and '.join(FILES)}; make them: dvc repro") from None
     committed = parse_params(git("show", "HEAD:params.yaml"), "the committed params.yaml").model_dump()
     if committed["dataset"] != "cifar10":
         raise UserError(f"{RELEASE}: holds cifar10, but the committed params.yaml has dataset: {committed['dataset']}")
@@ -28,14 +29,20 @@ def main() -> None:
             f"{LOCK}: is of other parameters than the committed params.yaml ({', '.join(others)}); only the committed "
             "network is released: git commit params.yaml with its results, or git restore . && dvc checkout"
         )
+    contents = {path: checked(Path(path), md5) for path, md5 in expected.items()}
+    for path, name in FILES.items():
+        write_atomically(RELEASE / name, contents[path])
+        print(f"release: {RELEASE / name} is {path}, {len(contents[path]):,} bytes; commit it with {LOCK}")
+
+
+def checked(path: Path, md5: str) -> bytes:
     try:
-        data = MODEL.read_bytes()
+        data = path.read_bytes()
     except OSError as error:
-        raise UserError(f"{MODEL}: cannot be read: {error.strerror}; make it: dvc repro") from None
-    if hashlib.md5(data).hexdigest() != expected:
-        raise UserError(f"{MODEL}: is not the one that {LOCK} names; make it: dvc checkout, or dvc repro")
-    write_atomically(RELEASE, data)
-    print(f"release: {RELEASE} is {MODEL}, {len(data):,} bytes; commit it with {LOCK}")
+        raise UserError(f"{path}: cannot be read: {error.strerror}; make it: dvc repro") from None
+    if hashlib.md5(data).hexdigest() != md5:
+        raise UserError(f"{path}: is not the one that {LOCK} names; make it: dvc checkout, or dvc repro")
+    return data
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """make verify: run the pipeline again in a copy elsewhere and compare every output with dvc.lock."""
 
 import json
+import shutil
 import subprocess
 import tempfile
 from pathlib import Path
@@ -23,6 +24,8 @@ def verify() -> None:
         signal(number, lambda number, _: came.append(number))
     with tempfile.TemporaryDirectory(prefix="verify-") as folder:
         copy_working_tree(Path(folder))
+        if Path("pictures").is_dir():  # which git ignores
+            shutil.copytree("pictures", Path(folder, "pictures"), symlinks=True, dirs_exist_ok=True)
         check_lock(folder, expected)
         code = run_session([DVC, "repro", "--force"], lambda: came, cwd=Path(folder))
         if came:

@@ -14,7 +14,7 @@ Print the most probable classes of each picture.
 Of each picture the centre square is taken and scaled to 32x32 pixels (antialiased), transparency on white, of an
 animation the first frame. Colour profiles and a PNG's gAMA chunk are ignored. A picture may take 600 MB of memory and
 4.5 seconds of CPU time. One that cannot be read is named on standard error with the reason, the others continue, and
-the exit code is 1. The network knows ten classes, and finds one of them in every picture."""
+the exit code is 1. The released network knows ten classes, and finds one of them in every picture."""
 
 
 def main() -> None:
@@ -33,8 +33,8 @@ def main() -> None:
     arguments = parser.parse_args()
 
     isolate()
-    from cifar10.classify.reader import Reader  # takes a fifth of a second, which --help need not wait for
     from cifar10.core.errors import UserError
+    from cifar10.pictures.reader import Reader  # takes a fifth of a second, which --help need not wait for
 
     try:
         with Reader() as reader:  # its process starts while this one loads ONNX Runtime

@@ -20,6 +20,11 @@ from cifar10.core.files import file_digest, replacing, write_atomically
 DIGESTS = "sha256.json"
 
 
+def read_bytes(path: str) -> bytes:
+    with explained(path):
+        return Path(path).read_bytes()
+
+
 def read_json(path: str) -> Any:
     with explained(path):
         return json.loads(Path(path).read_text(encoding="utf-8"))

@@ -17,7 +17,7 @@ from tools.repository import blobs, git
 FILES = ("params.yaml", "dvc.lock", "metrics/train.json", "metrics/run.json", "metrics/test.json")
 TRAIN = ("validation_accuracy", "validation_loss", "train_accuracy")
 TEST = {key: key for key in ("tta_accuracy", "calibration_error")} | {"accuracy": "test_accuracy", "loss": "test_loss"}
-MODEL = "models/model.safetensors"
+MODEL, START = "models/model.safetensors", "data/start.safetensors"
 # What of metrics/run.json may change a result. The processor's name and the threads change speed and last bits alone.
 MACHINE_TYPE = ("device", "precision", "instruction_set", "system")
 PROCESSOR = ("processor", "threads")
@@ -39,7 +39,7 @@ def find_runs(patterns: Sequence[str], dataset: Any) -> tuple[list[Run], list[st
 
     Raise UserError, which names each, if experiments cannot be read.
     """
-    found, notes, faults = list[Run](), list[str](), list[str]()
+    found, notes, faults, others = list[Run](), list[str](), list[str](), Counter[str]()
     head, commits = _head(), _experiments()
     chosen = {name: ref for name, ref in commits.items() if not patterns or _matches(name, patterns)}
     if head not in commits and (not patterns or _matches(head, patterns)):
@@ -54,6 +54,8 @@ def find_runs(patterns: Sequence[str], dataset: Any) -> tuple[list[Run], list[st
             params = _parsed(files, "params.yaml", load_params)
             if patterns or params.get("dataset") == dataset:
                 found.append(_run(name, params, files))
+            else:
+                others[str(params.get("dataset"))] += 1
         except BROKEN as error:
             said = f"{error} is missing" if isinstance(error, KeyError) else " ".join(str(error).split())
             if ref == "HEAD":
@@ -62,6 +64,7 @@ def find_runs(patterns: Sequence[str], dataset: Any) -> tuple[list[Run], list[st
                 faults.append(f"{name}: {said}; remove it: dvc exp remove {name}, or name others: EXPERIMENTS='...'")
     if faults:
         raise UserError("\n".join(faults))
+    notes += [f"{count} on {other} left out; name them: EXPERIMENTS='...'" for other, count in others.items()]
     return found, notes
 
 
@@ -106,7 +109,8 @@ def _run(name: str, params: dict[str, Any], files: Mapping[str, bytes | None]) -
 
 
 def _of(deps: Mapping[str, str], data: bool) -> dict[str, str]:
-    return {p: md5 for p, md5 in deps.items() if p.startswith(("data/", "metrics/")) == data and p != MODEL}
+    found = {path: md5 for path, md5 in deps.items() if path not in (MODEL, START)}
+    return {path: md5 for path, md5 in found.items() if path.startswith(("data/", "metrics/")) == data}
 
 
 def _numbers(values: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, float]:

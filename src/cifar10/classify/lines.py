@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from cifar10.classify import HOW
-from cifar10.classify.reader import Reader
 from cifar10.core import SIDE
 from cifar10.core.errors import UserError
 from cifar10.export.session import BATCH_SIZE, ExportedModel, load_exported, probabilities
+from cifar10.pictures import HOW, printable
+from cifar10.pictures.reader import Reader
 
 # The folder is beside src/ if the package is installed from its repository.
 RELEASE = Path(__file__).resolve().parents[3] / "release/cifar10.onnx"
@@ -89,7 +89,7 @@ class _Output:
         self.heading = "" if as_json else f"{HOW[0].upper()}{HOW[1:]}:"
 
     def begin(self, names: list[str]) -> None:
-        self.width = min(60, max((len(_shown(name)) for name in names), default=0))
+        self.width = min(60, max((len(printable(name)) for name in names), default=0))
         self.bar = len(names) > BATCH_SIZE and sys.stderr is not None and sys.stderr.isatty()
 
     def progress(self, sources: list[tuple[str, bool]]) -> Iterator[tuple[str, bool]]:
@@ -112,13 +112,13 @@ class _Output:
             else:
                 widest = max(map(len, self.classes))
                 cells = [f"{each:<{widest}} {100 * value:5.1f} %" for each, value in best]
-                self._print(f"{_shown(name):<{self.width}}  {'   '.join(cells)}")
+                self._print(f"{printable(name):<{self.width}}  {'   '.join(cells)}")
         if sys.stdout is not None:
             sys.stdout.flush()
 
     def refuse(self, name: str, reason: str) -> None:
         self.refused += 1
-        self._print(f"error: {_shown(name)}: {reason}", error=True)
+        self._print(f"error: {printable(name)}: {reason}", error=True)
 
     def _print(self, line: str, error: bool = False) -> None:
         file = sys.stderr if error else sys.stdout
@@ -128,8 +128,3 @@ class _Output:
             tqdm.write(line, file=file)  # above the bar
         else:
             print(line, file=file)
-
-
-def _shown(name: str) -> str:
-    """Escape the line ends, the codes for terminals and the invalid bytes that a file's name may hold."""
-    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in name)

@@ -11,6 +11,12 @@ class Split(NamedTuple):
     labels: NDArray[np.uint8]  # (N,), indices into the class names
 
 
+class Dataset(NamedTuple):
+    train: Split
+    test: Split
+    classes: list[str]
+
+
 class Statistics(NamedTuple):
     mean: list[float]  # per channel (R, G, B), pixels in 0...1
     std: list[float]  # population standard deviation, same scale

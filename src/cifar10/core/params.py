@@ -1,10 +1,12 @@
 """Define the schema of params.yaml: type, range and meaning of every key."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from cifar10.core import SIDE
+from cifar10.core.errors import ParamsError
 
 
 def _auto_or_count(value: Any, least: int) -> Any:
@@ -13,8 +15,7 @@ def _auto_or_count(value: Any, least: int) -> Any:
     raise ValueError(f"must be auto or a whole number from {least} to 256")
 
 
-TRAINING_IMAGES = {"cifar10": 50_000, "digits": 1437}
-DatasetName = Literal["cifar10", "digits"]
+DatasetName = Literal["cifar10", "digits", "pictures"]
 Execution = Literal["dense", "lattice"]
 TestTimeAugmentation = Literal["none", "flip", "flip+shift"]
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -98,8 +99,8 @@ class Augmentation(Strict):
 
 class Params(Strict):
     dataset: DatasetName
-    """cifar10 (170 MB) | digits (embedded in scikit-learn, no download)"""
-    validation_size: Annotated[int, Field(ge=0, lt=50_000)]
+    """cifar10 (170 MB) | digits (embedded in scikit-learn, no download) | pictures (your own, in pictures/)"""
+    validation_size: Annotated[int, Field(ge=0, le=10_000_000)]
     """training images held out for validation, stratified by class; 0 trains on all"""
     seed: Annotated[int, Field(ge=0, lt=2**32)]
     """of all random numbers"""
@@ -107,9 +108,11 @@ class Params(Strict):
     """lattice | dense: the same function in evaluation; lattice leaves out what never reaches the output"""
     dropout: Annotated[float, Field(ge=0, lt=1)]
     """probability, after every BatchNorm + ReLU"""
+    pretrained: bool
+    """start from the released network, trained on CIFAR-10, all layers but the head"""
     epochs: Annotated[int, Field(ge=1, le=10_000)]
     """passes over the training images"""
-    batch_size: Annotated[int, Field(ge=2, le=50_000)]
+    batch_size: Annotated[int, Field(ge=2, le=10_000_000)]
     """images per step"""
     ema: Annotated[float, Field(ge=0, lt=1)]
     """decay of the weight average, which is saved as the model; 0 = off"""
@@ -148,17 +151,8 @@ class Params(Strict):
     @model_validator(mode="after")
     def _combinations(self) -> "Params":
         faults = []
-        images = TRAINING_IMAGES[self.dataset]
-        if self.validation_size and not 10 <= self.validation_size <= images - 10:
-            faults.append(
-                f"validation_size: must be 0, or from 10 to {images - 10} for {self.dataset}, so that every class has "
-                f"images in both parts (got {self.validation_size})"
-            )
-        elif self.batch_size > images - self.validation_size:
-            faults.append(
-                f"batch_size: must be <= {images - self.validation_size}, the training images of {self.dataset} that "
-                f"validation_size leaves (got {self.batch_size})"
-            )
+        if self.pretrained and self.dataset == "cifar10":
+            faults.append("pretrained: must be false for cifar10, which the released network has seen (got True)")
         if self.schedule == "plateau" and self.validation_size == 0:
             faults.append("schedule: plateau watches the validation loss, so validation_size must be > 0 (got 0)")
         if self.optimizer in ("sgd", "muon") and self.nesterov and self.momentum == 0:
@@ -166,6 +160,29 @@ class Params(Strict):
         if faults:
             raise ValueError("\n".join(faults))
         return self
+
+
+def check_sizes(params: Params, counts: Mapping[str, int]) -> None:
+    """Raise ParamsError if validation_size or batch_size does not fit the number of training images of each class."""
+    images, classes = sum(counts.values()), len(counts)
+    few, fault = min(counts, key=counts.__getitem__), ""
+    if params.validation_size and not classes <= params.validation_size <= images - classes:
+        fault = (
+            f"validation_size: must be 0, or from {classes} to {images - classes} for the {images} training images of "
+            f"{params.dataset}, so that every class has images in both parts (got {params.validation_size})"
+        )
+    elif params.validation_size and counts[few] < 2:
+        fault = (
+            f"validation_size: must be 0, because the class {few} has one training image, which cannot be in both "
+            f"parts (got {params.validation_size})"
+        )
+    elif params.batch_size > images - params.validation_size:
+        fault = (
+            f"batch_size: must be <= {images - params.validation_size}, the training images of {params.dataset} that "
+            f"validation_size leaves (got {params.batch_size})"
+        )
+    if fault:
+        raise ParamsError(f"params.yaml: {fault}")
 
 
 # These say how a machine does the work, and are not saved in the model.

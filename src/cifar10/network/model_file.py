@@ -48,6 +48,13 @@ def load_model(path: str | Path, execution: Execution = "lattice") -> TrainedMod
     return TrainedModel(network.eval(), about["classes"], Statistics(about["mean"], about["std"]))
 
 
+def load_features(path: str | Path, network: Net) -> None:
+    """Give `network` the weights in a file that `save_model` wrote, except the head's, which is of other classes."""
+    weights = load_model(path).network.state_dict()
+    weights |= {name: tensor for name, tensor in network.state_dict().items() if name.startswith("head.")}
+    network.load_state_dict(weights)
+
+
 def model_digest(weights: Mapping[str, Tensor], about: Mapping[str, Any]) -> str:
     """Return the sha256 of `about` and of the tensors' names, types, shapes and bytes, whatever the file's layout."""
     digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode() + b"\n")

@@ -1,4 +1,4 @@
-"""Read the two datasets as uint8 images (N, 32, 32, 3), uint8 labels (N,) and ten class names."""
+"""Read a dataset as uint8 images (N, 32, 32, 3), uint8 labels (N,) and class names."""
 
 import gzip
 import hashlib
@@ -7,27 +7,20 @@ import tempfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple, assert_never
+from typing import Literal, assert_never
 
 import numpy as np
 from PIL import Image
 
 from cifar10.core import SIDE
-from cifar10.core.data import Split
+from cifar10.core.data import Dataset, Split
 from cifar10.core.errors import UserError
 from cifar10.core.files import free_space
-from cifar10.core.params import DatasetName
 from cifar10.sources.fetch import Source, fetch
 
 
-class Dataset(NamedTuple):
-    train: Split
-    test: Split
-    classes: list[str]
-
-
-def load_dataset(name: DatasetName, cache: Path, mirror: str | None) -> Dataset:
-    """Fetch, verify and decode one dataset; `cache` keeps the archive for the next time."""
+def load_dataset(name: Literal["cifar10", "digits"], cache: Path, mirror: str | None) -> Dataset:
+    """Fetch, verify and decode a public dataset; `cache` keeps the archive for the next time."""
     match name:
         case "cifar10":
             return read_cifar10(fetch(ARCHIVE, cache, mirror))

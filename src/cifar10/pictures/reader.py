@@ -13,13 +13,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from cifar10.classify import MOST_MEMORY, TOO_LARGE, TOO_SLOW
 from cifar10.core import SIDE
 from cifar10.core.errors import UserError
+from cifar10.pictures import MOST_MEMORY, TOO_LARGE, TOO_SLOW
 
 MOST_BYTES = 256_000_000  # of a pipe
 SOURCES = str(Path(__file__).resolve().parents[2])
-DECODER = "import sys; sys.path[:] = sys.argv[1:]; from cifar10.classify.decoder import serve; serve()"
+DECODER = "import sys; sys.path[:] = sys.argv[1:]; from cifar10.pictures.decoder import serve; serve()"
 WATCHES = sys.platform == "darwin"  # macOS does not enforce a process's memory limit
 
 

@@ -7,9 +7,9 @@ from typing import IO, BinaryIO
 
 from PIL import Image, ImageFile, ImageOps, PngImagePlugin
 
-from cifar10.classify.depth import Depth, depth_of
 from cifar10.core import SIDE
 from cifar10.core.errors import UserError
+from cifar10.pictures.depth import Depth, depth_of
 
 # EPS is left out because Pillow starts another program for it, TGA because it has no signature. JPEG includes MPO.
 FORMATS = ("PNG", "JPEG", "GIF", "WEBP", "AVIF", "BMP", "TIFF", "JPEG2000", "PPM", "ICO")

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from PIL import Image
 
-from cifar10.classify import MOST_MEMORY, MOST_SECONDS, TOO_LARGE
-from cifar10.classify.pictures import read_picture
 from cifar10.core.errors import UserError
+from cifar10.pictures import MOST_MEMORY, MOST_SECONDS, TOO_LARGE
+from cifar10.pictures.picture import read_picture
 
 
 def serve() -> None:

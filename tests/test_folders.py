@@ -1,0 +1,225 @@
+"""dataset: pictures: folders become splits; what cannot be read, or would mislead, is refused, one line each."""
+
+import hashlib
+import os
+import sys
+import unicodedata
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from cifar10.core.errors import UserError
+from cifar10.pictures.picture import read_picture
+from cifar10.sources.pictures import read_pictures
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "pictures"
+
+
+def save(path: str, seed: int, size: tuple[int, int] = (32, 32)) -> NDArray[np.uint8]:
+    """Save noise as a file below pictures/."""
+    pixels = np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), np.uint8)
+    Path("pictures", path).parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(Path("pictures", path))
+    return pixels
+
+
+def faults() -> list[str]:
+    with pytest.raises(UserError) as error:
+        read_pictures("pictures")
+    return str(error.value).splitlines()
+
+
+def fill(*names: str, count: int = 40) -> None:
+    for number, name in enumerate(names):
+        for i in range(count):
+            save(f"{name}/{i:02}.png", 1000 * number + i)
+
+
+def test_pictures_of_32_pixels_are_unchanged_in_the_order_of_class_and_name() -> None:
+    saved = [
+        save(f"{part}/{label}/{i}.png", n)
+        for n, (part, label, i) in enumerate(
+            (part, label, i) for part in ("train", "test") for label in ("dog", "ant") for i in range(3)
+        )
+    ]
+    data = read_pictures("pictures")
+    assert data.classes == ["ant", "dog"]
+    assert np.array_equal(data.train.images, np.stack([*saved[3:6], *saved[:3]]))
+    assert np.array_equal(data.test.images, np.stack([*saved[9:], *saved[6:9]]))
+    assert data.train.labels.tolist() == data.test.labels.tolist() == [0, 0, 0, 1, 1, 1]
+    assert data.train.images.dtype == data.train.labels.dtype == np.uint8
+
+
+def test_each_picture_is_what_classify_sees() -> None:
+    """Upright, its centre square, scaled, transparency on white: by the same function."""
+    save("train/cat/wide.png", 1, (90, 60))
+    exif = Image.Exif()
+    exif[274] = 6  # turned by 90 degrees
+    Image.fromarray(save("train/cat/b.png", 2, (70, 50))).save("pictures/train/cat/turned.jpg", exif=exif)
+    Image.new("CMYK", (40, 50), (10, 200, 30, 5)).save("pictures/train/cat/cmyk.jpg")
+    Image.new("RGBA", (50, 50), (200, 0, 0, 90)).save("pictures/train/cat/transparent.webp")
+    for number, part in enumerate(("train", "test")):
+        save(f"{part}/dog/a.png", 10 + number, (64, 64))
+    save("test/cat/a.png", 20, (33, 31))
+    data = read_pictures("pictures")
+    for part, split in (("train", data.train), ("test", data.test)):
+        files = sorted(Path("pictures", part).glob("*/*"))
+        for path, image in zip(files, split.images, strict=True):
+            with path.open("rb") as file:
+                assert np.array_equal(image, np.asarray(read_picture(file))), path
+
+
+def test_a_new_picture_moves_no_other_one_between_the_splits() -> None:
+    fill("cat", "dog")
+    before = read_pictures("pictures")
+    total = len(before.train.labels) + len(before.test.labels)
+    assert total == 80
+    assert 4 <= len(before.test.labels) <= 30  # a fifth is 16
+    # By the content alone, whatever the file and its class are called.
+    expected = {
+        path.read_bytes(): int(hashlib.sha256(path.read_bytes()).hexdigest()[:15], 16) % 5 == 0
+        for path in Path("pictures").glob("*/*")
+    }
+    assert sum(expected.values()) == len(before.test.labels)
+    tests = {image.tobytes() for image in before.test.images}
+    for i in range(20):
+        save(f"cat/new{i}.png", 5000 + i)
+    Path("pictures/cat/00.png").rename("pictures/cat/renamed.png")
+    after = read_pictures("pictures")
+    assert len(after.train.labels) + len(after.test.labels) == 100
+    assert tests <= {image.tobytes() for image in after.test.images}
+    assert not tests & {image.tobytes() for image in after.train.images}
+
+
+def test_a_folder_train_alone_is_split_and_a_class_may_be_called_train() -> None:
+    fill("train/cat", "train/dog")
+    alone = read_pictures("pictures")
+    Path("pictures/train/cat").rename("pictures/cat")
+    Path("pictures/train/dog").rename("pictures/dog")
+    Path("pictures/train").rmdir()
+    same = read_pictures("pictures")
+    assert all(np.array_equal(a, b) for a, b in zip(alone.train + alone.test, same.train + same.test, strict=True))
+    Path("pictures/cat").rename("pictures/train")  # holds no folders
+    assert read_pictures("pictures").classes == ["dog", "train"]
+
+
+def test_names_in_other_alphabets_and_what_others_leave() -> None:
+    names = ["кошка", "犬", unicodedata.normalize("NFD", "é")]
+    fill(*names)
+    for left in ("pictures/.gitignore", "pictures/犬.dvc", "pictures/犬/Thumbs.db", "pictures/犬/.DS_Store"):
+        Path(left).write_text("no picture", encoding="utf-8")
+    assert read_pictures("pictures").classes == ["é", "кошка", "犬"]
+
+
+def test_every_bad_file_is_named_with_its_reason() -> None:
+    fill("cat", "dog")
+    Path("pictures/cat/notes.txt").write_text("not pixels", encoding="utf-8")
+    Path("pictures/cat/empty.png").touch()
+    half = Path("pictures/dog/00.png").read_bytes()
+    Path("pictures/dog/half.png").write_bytes(half[: len(half) // 2])
+    os.mkfifo("pictures/dog/pipe")
+    Path("pictures/dog/broken.png").symlink_to("nowhere.png")
+    Path("pictures/dog/old").mkdir()
+    Path("pictures/stray.png").write_bytes(half)
+    Path("pictures/linked").symlink_to("cat")
+    lines = faults()
+    assert lines[:2] == [
+        "pictures/dog/old: is a folder in a class's folder; move its pictures up into that",
+        "pictures/linked: is a link to a folder, whose changes DVC does not see; put the folder itself there",
+    ]
+    assert lines[2] == "pictures/stray.png: is in no class's folder; move it into one"
+    assert lines[3] == "pictures/cat/empty.png: is empty"
+    assert lines[4].startswith("pictures/cat/notes.txt: is not a picture; these formats can be read: PNG, JPEG")
+    assert lines[5] == "pictures/dog/broken.png: cannot be read: No such file or directory"
+    assert lines[6].startswith("pictures/dog/half.png: cannot be read: it is damaged: ")
+    assert lines[7] == "pictures/dog/pipe: is a pipe, which is read only if the command names it"
+    assert len(lines) == 8
+
+
+def test_a_split_that_is_a_link() -> None:
+    fill("elsewhere/cat", "elsewhere/dog")
+    Path("pictures/elsewhere").rename("elsewhere")
+    Path("pictures/train").symlink_to("../elsewhere")
+    assert faults() == [
+        "pictures/train: is a link to a folder, whose changes DVC does not see; put the folder itself there"
+    ]
+
+
+@pytest.mark.skipif(sys.platform == "darwin" or os.geteuid() != 0, reason="a name that macOS refuses")
+def test_a_name_that_cannot_be_printed() -> None:
+    fill("cat")
+    Path("pictures/a\nb").mkdir()
+    Image.new("RGB", (32, 32)).save("pictures/a\nb/x.png")
+    assert faults() == ["pictures/a\\nb: is the name of another class, or cannot be one; rename the folder"]
+
+
+def test_the_number_of_classes() -> None:
+    line = "pictures/: has no folders of pictures; make one for each class, such as pictures/cats/. A temporary or"
+    assert faults()[0].startswith(line)
+    fill("cat")
+    assert faults() == ["pictures/: must have from 2 to 256 folders, one for each class (got 1: cat)"]
+    Path("pictures/dog").mkdir()
+    assert faults() == ["pictures/dog: has no pictures; add some, or delete the folder"]
+    for i in range(256):
+        save(f"{i:03}/a.png", i)
+    Path("pictures/dog").rmdir()
+    assert faults() == ["pictures/: must have from 2 to 256 folders, one for each class (got 257: 000, 001, 002, ...)"]
+
+
+def test_each_class_needs_pictures_in_both_splits() -> None:
+    for i in range(2):
+        save(f"train/cat/{i}.png", i)
+        save(f"train/dog/{i}.png", 10 + i)
+        save(f"test/cat/{i}.png", 20 + i)
+    add = "; add some, or choose the splits yourself: pictures/train/CLASS/ and pictures/test/CLASS/"
+    none = "of the 2 pictures of this class, none is in the"
+    assert faults() == [f"pictures/train/dog: {none} test split{add}"]
+    save("test/dog/a.png", 30)
+    read_pictures("pictures")
+    save("test/cow/a.png", 40)
+    assert faults() == [f"pictures/test/cow: {none.replace('2 pictures', '1 pictures')} train split{add}"]
+    for path in sorted(Path("pictures/train").glob("*/*")):
+        path.unlink()
+        path.parent.rmdir() if not list(path.parent.iterdir()) else None
+    Path("pictures/train").rmdir()
+    assert faults()[0] == "pictures/test: has folders of classes, so pictures/train must have them, too"
+
+
+def test_the_same_picture_in_two_places() -> None:
+    for number, part in enumerate(("train", "test")):
+        for label in ("cat", "dog"):
+            for i in range(3):
+                save(f"{part}/{label}/{i}.png", 100 * number + 10 * len(label + part) + i + 5 * (label == "cat"))
+    save("train/cat/again.png", 1)
+    save("train/cat/once.png", 1)  # twice in one class and split does no harm
+    read_pictures("pictures")
+    save("test/cat/leaked.png", 1)
+    save("train/dog/wrong.png", 1)
+    assert faults() == [
+        "pictures/train/dog/wrong.png: is the same picture as pictures/train/cat/again.png, which is of another class; "
+        "delete one of them",
+        "pictures/test/cat/leaked.png: is the same picture as pictures/train/cat/again.png, which is in the other "
+        "split; delete one of them",
+    ]
+
+
+def test_the_decoders_end_and_the_number_of_cores_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    fill("cat", "dog", count=10)
+    save("cat/11.png", 7)
+    found = []
+    for cores in (1, 4):
+        monkeypatch.setattr("cifar10.sources.pictures.physical_cores", lambda cores=cores: cores)
+        try:
+            found.append(read_pictures("pictures"))
+        except UserError as error:  # a class without a test picture
+            pytest.fail(str(error))
+    assert all(np.array_equal(a, b) for a, b in zip(*(data.train + data.test for data in found), strict=True))
+    assert Counter(found[0].train.labels.tolist())[0] > 0
