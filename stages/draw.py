@@ -11,7 +11,7 @@ from cifar10.core.data import hold_out
 from cifar10.core.files import write_atomically
 from cifar10.core.params import Params
 from cifar10.drawing.network import network_sheet
-from cifar10.drawing.png import png
+from cifar10.drawing.png import legible, png
 from cifar10.drawing.samples import augmented_samples, clearest
 from cifar10.drawing.test_images import Predictions, confident_mistakes, example_images
 from cifar10.network.model_file import load_model
@@ -25,11 +25,12 @@ def draw(params: Params) -> None:
     with explained("models/model.safetensors"):
         network, classes, statistics = load_model("models/model.safetensors", "dense")
     split, _ = hold_out(read_split("data/train"), params.validation_size, params.seed)
-    samples = clearest(split)
-    for path, step in (("plots/samples.png", 1), ("plots/preview.png", -(-len(classes) // 3))):  # all, or three
-        shown = range(0, len(classes), step)
-        write_png(path, partial(augmented_samples, samples, classes, statistics, params, shown))
-    write_png("plots/network.png", lambda: network_sheet(network, samples.images[min(EXAMPLE, len(classes) - 1)]))
+    samples, names = clearest(split), legible(classes)
+    for path, most in (("plots/samples.png", 10), ("plots/preview.png", 3)):
+        shown = range(0, len(samples.labels), -(-len(samples.labels) // most))
+        write_png(path, partial(augmented_samples, samples, names, statistics, params, shown))
+    example = samples.images[min(EXAMPLE, len(samples.labels) - 1)]
+    write_png("plots/network.png", lambda: network_sheet(network, example))
 
     images, labels = read_split("data/test")
     rows = read_csv("plots/predictions.csv", {"predicted": str, "confidence": float})
@@ -38,7 +39,7 @@ def draw(params: Params) -> None:
             raise ValueError(f"{len(rows)} predictions for {len(labels)} images")
         predicted = np.array([classes.index(row["predicted"]) for row in rows])
     confidence = np.array([row["confidence"] for row in rows])
-    predictions = Predictions(images, labels, predicted, confidence, classes)
+    predictions = Predictions(images, labels, predicted, confidence, names)
     write_png("plots/mistakes.png", lambda: confident_mistakes(predictions))
     write_png("plots/examples.png", lambda: example_images(predictions))
 

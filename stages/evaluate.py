@@ -7,7 +7,7 @@ from cifar10.core.params import Params
 from cifar10.evaluation.calibration import calibration_error, reliability
 from cifar10.machine.runtime import set_up
 from cifar10.network.model_file import load_model
-from cifar10.predict import predict, score
+from cifar10.predict import predict, score, wilson
 from stages.support.formats import explained, read_split, write_csv, write_json
 from stages.support.start import run_stage
 
@@ -23,9 +23,12 @@ def evaluate(params: Params) -> None:
     confidence, predicted = (t.numpy() for t in logits.softmax(1).max(1))
     per_class = precision_recall_fscore_support(labels, predicted, labels=range(len(classes)), zero_division=0)[:3]
     result = score(logits, labels)
+    low, high = wilson(result.accuracy, len(labels))
     scores = {
         "dataset": params.dataset,
         "accuracy": result.accuracy,
+        "accuracy_low": low,
+        "accuracy_high": high,
         "loss": result.loss,
         "macro_f1": float(per_class[2].mean()),
         "calibration_error": calibration_error(logits, labels),

@@ -1,13 +1,14 @@
 import numpy as np
 import pytest
 import torch
+from scipy.stats import binomtest
 
 from cifar10.core.data import Statistics
 from cifar10.core.params import TestTimeAugmentation
 from cifar10.evaluation.calibration import calibration_error, reliability
 from cifar10.machine.runtime import Runtime
 from cifar10.network.model import Net
-from cifar10.predict import predict, score, views
+from cifar10.predict import predict, score, views, wilson
 
 
 def test_score_by_hand() -> None:
@@ -17,6 +18,14 @@ def test_score_by_hand() -> None:
     result = score(logits, np.array([0, 1, 1, 0, 2], np.uint8))  # right, right, two too high, one too low
     assert result.accuracy == 0.4
     assert result.loss == pytest.approx(-np.log([0.7, 0.6, 0.3, 0.1, 0.2]).mean())
+
+
+@pytest.mark.parametrize(("right", "images"), [(9041, 10_000), (50, 60), (0, 7), (3, 3)])
+def test_the_interval_is_wilsons(right: int, images: int) -> None:
+    expected = binomtest(right, images).proportion_ci(method="wilson")
+    low, high = wilson(right / images, images)
+    assert (low, high) == pytest.approx((expected.low, expected.high), abs=1e-6)
+    assert 0 <= low <= right / images <= high <= 1
 
 
 @pytest.mark.parametrize(("tta", "count"), [("none", 1), ("flip", 2), ("flip+shift", 6)])

@@ -1,5 +1,6 @@
 """Compute logits of images, plain or averaged over several views, and their loss and accuracy."""
 
+import math
 from collections.abc import Iterator
 from typing import NamedTuple, assert_never
 
@@ -71,6 +72,14 @@ def normalised(
         batch = normalise(torch.from_numpy(np.array(images[start : start + batch_size])).to(runtime.device))
         with runtime.turn:  # lasts until the next batch is asked for
             yield batch
+
+
+def wilson(accuracy: float, images: int) -> tuple[float, float]:
+    """Return the interval in which the true accuracy lies with 95 % probability, Wilson's for a proportion."""
+    z = 1.959964  # of the normal distribution
+    centre = (accuracy + z**2 / (2 * images)) / (1 + z**2 / images)
+    half = z / (1 + z**2 / images) * math.sqrt(accuracy * (1 - accuracy) / images + z**2 / (4 * images**2))
+    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def score(logits: Tensor, labels: NDArray[np.uint8]) -> Score:

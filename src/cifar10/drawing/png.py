@@ -1,15 +1,29 @@
 """Render a figure as PNG in this project's style, whatever the user's matplotlibrc says."""
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import matplotlib
 from matplotlib.figure import Figure
+from matplotlib.font_manager import findfont, get_font
 from PIL import Image
 
 DPI = 100  # the sheets are laid out in pixels
 BLUE, ORANGE = "#0072B2", "#D55E00"  # Okabe and Ito's, distinct also for colour-blind readers
-STYLE = {"font.size": 9, "axes.spines.top": False, "axes.spines.right": False, "image.interpolation": "nearest"}
+STYLE = {
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "image.interpolation": "nearest",
+    "text.parse_math": False,  # a class may be called $x$
+}
+
+
+def legible(classes: Sequence[str], longest: int = 16) -> list[str]:
+    """Return the names of classes as a picture shows them: shortened, or a number if the font lacks a letter."""
+    letters = get_font(findfont("DejaVu Sans")).get_charmap()  # matplotlib's own font
+    short = [name if len(name) <= longest else f"{name[: longest - 1]}…" for name in classes]
+    return [name if all(ord(each) in letters for each in name) else f"class {i}" for i, name in enumerate(short)]
 
 
 def png(draw: Callable[[], Figure]) -> bytes:

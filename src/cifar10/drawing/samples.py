@@ -42,9 +42,13 @@ def augmented_samples(
         mirrored = alternate_flips(augmentation, len(split.labels), params.seed, number)[:, None, None, None]
         return augment(np.where(mirrored, split.images[:, :, ::-1], split.images), [params.seed, number, SAMPLES])
 
+    probabilities = {name: getattr(params.augmentation, f"{name}_p") for name in ALONE}
+    if params.augmentation.flip == "alternate":
+        probabilities["flip"] = 1.0
+    used = [name for name in ALONE if probabilities[name] > 0]
     shifts_only = params.augmentation.scale == params.augmentation.rotate == 0
-    names = ["shift" if name == "affine" and shifts_only else name for name in ALONE]
-    alone = [augmented(params.augmentation.model_copy(update=OFF | {f"{name}_p": 1.0}), 0) for name in ALONE]
+    names = ["shift" if name == "affine" and shifts_only else name for name in used]
+    alone = [augmented(params.augmentation.model_copy(update=OFF | {f"{name}_p": 1.0}), 0) for name in used]
     trained = [augmented(params.augmentation, number) for number in range(4)]
     columns = [split.images, *alone, *trained]
     return sheet(

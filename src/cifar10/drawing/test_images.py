@@ -29,7 +29,7 @@ def confident_mistakes(predictions: Predictions, count: int = 24) -> Figure:
     captions = [f"{classes[predicted[i]]} {confidence[i]:.1%}\nlabel: {classes[actual[i]]}\n#{i}" for i in chosen]
     return _sheet(
         [Cell(images[i], caption) for i, caption in zip(chosen, captions, strict=True)],
-        f"The {len(chosen)} most confident of {len(wrong):,} mistakes",
+        f"The {len(chosen)} most confident of {len(wrong):,} mistakes" if len(wrong) != 1 else "The only mistake",
         f"of {len(actual):,} test images: prediction, probability, label, number; some labels may be wrong",
     )
 
