@@ -62,7 +62,8 @@ else
     sed -E 's/^(torch|torchvision)==/&=/' "${locks[@]}" > .venv/all.lock
 fi
 
-echo "setup: installing into .venv (5 GB; TORCH=cpu takes far less)"
+size=5; [ "$TORCH" != cpu ] || size=2
+echo "setup: installing into .venv ($size GB)"
 # Trust the system's certificates, a company's own for example; SSL_CERT_FILE still comes first.
 export UV_SYSTEM_CERTS="${UV_SYSTEM_CERTS:-1}"
 awk '/^[a-z]/ {keep = /^uv==/} keep' requirements-dev.lock > .venv/uv.lock

@@ -235,13 +235,13 @@ def test_time_is_averaged_on_one_processor_with_one_number_of_threads(repository
 @pytest.mark.parametrize(
     ("odd", "said"),
     [
-        ({"md5": {"data/train": "2"}}, "data: data/train"),
+        ({"md5": {"data/train": "2"}}, "other data: data/train"),
         (
             {"md5": dict.fromkeys(CODE, "2"), "test": EVALUATED},
-            "code of train: requirements.lock, src/cifar10/core, src/cifar10/network",
+            "another code of train: requirements.lock, src/cifar10/core, src/cifar10/network",
         ),
-        ({"md5": {"data/test": "2"}, "test": EVALUATED}, "test data: data/test"),
-        ({"run": {"instruction_set": "AVX512"}}, "machine: instruction_set AVX512, not AVX2"),
+        ({"md5": {"data/test": "2"}, "test": EVALUATED}, "other test data: data/test"),
+        ({"run": {"instruction_set": "AVX512"}}, "another machine: instruction_set AVX512, not AVX2"),
     ],
 )
 @pytest.mark.parametrize("lr", [0.2, 0.05])  # a run of the same setting, and one of another
@@ -252,7 +252,7 @@ def test_runs_of_another_kind_are_left_out(
         repository.experiment(f"a{seed}", test=EVALUATED if seed < 2 else None, seed=seed)
     repository.experiment("odd", seed=9, lr=lr, **odd)
     assert [row["experiments"] for row in rows().values()] == ["a0 a1 a2 a3"]
-    assert f"\nodd left out, because of another {said}\n" in capsys.readouterr().out
+    assert f"\nodd left out, because of {said}\n" in capsys.readouterr().out
     assert "odd" in rows(base="odd")["base"]["experiments"].split()
     assert "\na0, a1" in capsys.readouterr().out
 
@@ -353,7 +353,10 @@ def test_runs_on_other_data_are_left_out_unless_named(repository: Repository) ->
 
 def test_no_runs(repository: Repository) -> None:
     repository.experiment("HEAD", dataset="cifar10")
-    assert refused() == "there are no runs to compare; make one: dvc exp run --name NAME -S lr=0.1"
+    assert refused().splitlines() == [
+        "1 on cifar10 left out; name them: EXPERIMENTS='...'",
+        "there are no runs to compare; make one: dvc exp run --name NAME -S lr=0.1",
+    ]
 
 
 @pytest.mark.parametrize(

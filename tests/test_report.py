@@ -46,6 +46,8 @@ METRICS: dict[str, dict[str, object]] = {
     "test": {
         "dataset": "cifar10",
         "accuracy": 0.89662,
+        "accuracy_low": 0.89051,
+        "accuracy_high": 0.90244,
         "loss": 0.31613,
         "macro_f1": 0.89617,
         "calibration_error": 0.02443,
@@ -64,7 +66,7 @@ METRICS: dict[str, dict[str, object]] = {
 SHOWN = [
     *("54,321", "23,456", "30,865", "0.4123", "0.4234", "0.4345", "0.2123", "0.2234", "0.2345"),
     *("0.2266", "0.9224", "0.2966", "0.8994", "189,377", "117", "15,722,417"),
-    *("0.8966", "0.3161", "0.8962", "0.0244", "0.9078", "0.8967", "0.9999", "765,432"),
+    *("0.8966", "0.8905", "0.9024", "0.3161", "0.8962", "0.0244", "0.9078", "0.8967", "0.9999", "765,432"),
     *("3,291.9", "AVX2", "torch 2.11.0, numpy 2.4.6"),
 ]
 CURVE = "epoch,split,{0},best\n1,train,1.5,0\n2,train,1.25,0\n1,validation,1.375,0\n2,validation,1.125,1\n"
@@ -129,7 +131,7 @@ def text(page: str) -> str:
 def test_every_number_is_there_and_the_same_files_give_the_same_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
     page = report(monkeypatch)
     assert [number for number in SHOWN if not re.search(rf"(?<![\d.]){re.escape(number)}(?![\d])", text(page))] == []
-    assert "89.66 %" in text(page)
+    assert "89.66 % test accuracy, from 89.05 % to 90.24 % with 95 % probability" in text(page)
     for row in PLOTS["per_class"].splitlines()[1:]:
         for number in row.split(",")[1:]:
             assert f">{number}<" in page
@@ -235,7 +237,7 @@ def test_a_missing_or_broken_file_is_one_line(
         report(monkeypatch)
     message = str(error.value)
     assert message.startswith(f"the workspace: {path} {reason}")
-    assert message.endswith(f"; make it: dvc repro, or if committed: git restore {path}")
+    assert message.endswith("; make it: dvc repro, or if committed: git restore params.yaml dvc.lock metrics plots")
     assert "\n" not in message
     assert not Path("report.html").exists()
 
@@ -302,7 +304,7 @@ def test_a_gallery_of_all_mistakes(monkeypatch: pytest.MonkeyPatch) -> None:
     assert re.findall(r"position:-(\d+)px -0px\"></i>(\d+ %)", text) == [("0", "99 %"), ("64", "70 %")]
     targets = re.findall(r'class="cell" id="([^"]+)"', text)
     assert len(targets) == 2
-    assert set(re.findall(r'<a href="#([^"]*cat[^"]*)">', text)) == set(targets)
+    assert set(re.findall(r'<a href="#(cell-[^"]+)">', text)) == set(targets)
     write_split("data/test", Split(images, np.array([0, 1, 1], np.uint8)))
     assert "The pictures of all mistakes need" in report(monkeypatch)
 
@@ -325,7 +327,8 @@ def test_a_page_follows_the_training() -> None:
     for value in ("2 of 35", f"{33 * 3291.9 / 2 / 60:.0f} min", "1,234", "125.00 %", "112.50 %"):  # of made-up curves
         assert f"<b>{value}</b>" in text
     assert text.count("<svg") == 3
-    assert "No stage is running" in text
+    assert "No training is running" in text
+    assert "The same command resumes it." in text
     assert "http-equiv" not in text
     Path("plots/loss.csv").unlink()
     text = page(running=True).decode()
@@ -333,3 +336,29 @@ def test_a_page_follows_the_training() -> None:
     assert '<meta http-equiv="refresh" content="5">' in text
     assert "No epoch has finished yet" in text
     assert "<svg" not in text
+
+
+def test_many_classes_have_no_table_but_the_worst_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [f"class {i}" for i in range(40)]
+    Path("metrics/dataset.json").write_text(
+        json.dumps(METRICS["dataset"] | {"classes": names, "counts": [1] * 40}), encoding="utf-8"
+    )
+    rows = "".join(f"{name},0.9,0.9,{0.5 + i / 100:.2f}\n" for i, name in enumerate(names))
+    Path("plots/per_class.csv").write_text(f"class,precision,recall,f1\n{rows}", encoding="utf-8")
+    Path("plots/predictions.csv").write_text(
+        "actual,predicted,confidence\nclass 1,class 2,0.9\nclass 3,class 3,0.8\n", encoding="utf-8"
+    )
+    page = report(monkeypatch)
+    assert "The table of 40 classes is too large" in page
+    assert 'class="wrong"' not in page
+    shown = re.findall(r"<title>(class \d+)</title>", page)
+    assert shown == [f"class {i}" for i in range(29, -1, -1)]
+    assert "class 1 → class 2 (1)" in page
+
+
+def test_two_datasets_are_not_compared_without_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("metrics/test.json").write_text(json.dumps(METRICS["test"] | {"dataset": "digits"}), encoding="utf-8")
+    other = commit()
+    git("checkout", "-q", "HEAD^", "--", ".")
+    commit()
+    assert "They are of different datasets, cifar10 and digits" in report(monkeypatch, "--compare", other)

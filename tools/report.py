@@ -32,6 +32,7 @@ from tools.start import run_tool
 from tools.tryit import try_it
 
 PAGE, LIMIT = Path("report.html"), 3_000_000  # bytes
+MOST = 2_000  # mistakes that are shown
 
 
 class Scale(NamedTuple):
@@ -108,8 +109,9 @@ def gallery(here: Results) -> Gallery | None:
     if not here.mistakes or not of_them:
         return None
     columns, side = 40, images.shape[1]
-    sheet = Image.new("RGB", (columns * side, -(-len(here.mistakes) // columns) * side))
-    for place, (_, number) in enumerate(here.mistakes):
+    shown = here.mistakes[:MOST]
+    sheet = Image.new("RGB", (columns * side, -(-len(shown) // columns) * side))
+    for place, (_, number) in enumerate(shown):
         sheet.paste(Image.fromarray(images[number]), (place % columns * side, place // columns * side))
     file = BytesIO()
     sheet.save(file, "WEBP", quality=85)
@@ -133,6 +135,7 @@ def render(here: Results, there: Results | None) -> str:
         here=here,
         gallery=gallery(here),
         try_it=try_it(here.lock.outs.get("models/model.onnx")),
+        most=MOST,
         there=there,
         both=[here, there] if there else [here],
         doubts=here.doubts(),

@@ -5,6 +5,7 @@ The page loads itself again. This command ends when no stage runs any more, or w
 
 import json
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -39,6 +40,11 @@ def page(running: bool) -> bytes:
 
 def main() -> None:
     print(f"{PAGE.absolute().as_uri()}: open it in a browser; Ctrl-C ends it", flush=True)
+    with suppress(KeyboardInterrupt):
+        follow()
+
+
+def follow() -> None:
     quiet = 0
     while quiet < PATIENCE:
         running = is_held(STAGE)

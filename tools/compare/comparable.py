@@ -19,7 +19,7 @@ def of_one_kind(runs: Sequence[Run], base_name: str | None) -> tuple[list[Run], 
             if differ := [key for key in {**most, **kind} if kind.get(key) != most.get(key)]:
                 values = f", not {', '.join(str(most[key]) for key in differ)}" * (what == "machine")
                 said = (f"{key} {kind[key]}" if what == "machine" else key for key in differ)
-                left_out[f"another {what}: {', '.join(said)}{values}"].append(name)
+                left_out[f"{'other' if 'data' in what else 'another'} {what}: {', '.join(said)}{values}"].append(name)
         out = [name for names in left_out.values() for name in names]
         kept = [run for run in kept if run.name not in out]
     return kept, [f"{few(names)} left out, because of {why}" for why, names in left_out.items()]

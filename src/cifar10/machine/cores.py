@@ -108,8 +108,8 @@ class Crowd:
         waited = self._waited()
         if waited - self.waited > self.TOO_LONG * seconds:
             print(
-                "note: other processes use these cores, and threads that wait for each other lose most by it; with "
-                "threads: 1 this would be faster (its bits are others)",
+                "note: other processes use these cores, which slows this training down; with threads: 1 it would lose "
+                "less, and its results would differ in the last bits",
                 file=sys.stderr,
             )
             self.warned = True

@@ -1,6 +1,7 @@
 """Run the training loop, which can be stopped after any step and resumed with the same bits."""
 
 import math
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -85,6 +86,7 @@ class Training:
                     speed = (self.step - began) * self.params.batch_size / (time.perf_counter() - started)
                     left = self.params.epochs * self.order.images / speed
                     bar.write(f"starting with {speed:,.0f} images/s: about {duration(left)} for all epochs")
+                    sys.stdout.flush()
                 if not bar.disable and self.step % 20 == 0:
                     bar.set_postfix_str("loss {:.3f}, accuracy {:.3f}".format(*self.means.read()))
         if self.step < len(self.order):
