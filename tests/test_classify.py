@@ -31,7 +31,7 @@ COLOUR = Image.merge("RGB", [Image.linear_gradient("L"), Image.radial_gradient("
 CLASSES = [f"class {i}" for i in range(10)]
 
 
-def classify(arguments: list[str], model_file: str | None, top: int, as_json: bool) -> int:
+def classify(arguments: list[str], model_file: str | None, top: int | None, as_json: bool) -> int:
     with Reader() as reader:
         return print_lines(reader, arguments, model_file, top, as_json)
 
@@ -118,6 +118,17 @@ def test_more_than_a_batch_stays_in_order(
     np.testing.assert_allclose(highest, expected, atol=2e-6)
     assert f"/{len(shades) + 1} [" in terminal.getvalue()
     assert "error: notes.txt: is not a picture" in terminal.getvalue()
+
+
+def test_a_network_of_two_classes_prints_both(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Those of the user's own pictures; three classes are printed if there are as many."""
+    network, statistics = Net("lattice", 0.0, classes=2), Statistics([0.5] * 3, [0.25] * 3)
+    (folder / "two.onnx").write_bytes(onnx_bytes(network, ["cat", "dog"], statistics, "pictures"))
+    COLOUR.save(folder / "a.png")
+    assert classify(["a.png"], "two.onnx", None, as_json=True) == 0
+    found = json.loads(capsys.readouterr().out)["predictions"]
+    assert {each["class"] for each in found} == {"cat", "dog"}
+    assert sum(each["probability"] for each in found) == pytest.approx(1, abs=1e-5)
 
 
 def test_a_name_cannot_write_on_the_terminal(network: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

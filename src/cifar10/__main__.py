@@ -28,7 +28,7 @@ def main() -> None:
     )
     command.add_argument("pictures", nargs="+", metavar="PICTURE", help="a file, a folder, or - for standard input")
     command.add_argument("--model", metavar="FILE", help="a network: models/model.onnx; otherwise the release's")
-    command.add_argument("--top", type=_positive, default=3, metavar="K", help="how many classes to print (3)")
+    command.add_argument("--top", type=_positive, metavar="K", help="how many classes to print (3, or all if fewer)")
     command.add_argument("--json", action="store_true", help="one line of JSON for each picture")
     arguments = parser.parse_args()
 

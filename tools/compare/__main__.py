@@ -3,6 +3,7 @@
 A run is an experiment of this repository, or the results of HEAD. Runs that differ in the seed alone, or in threads and
 workers, are one setting. Choices are made by validation accuracy; the test split's columns are filled where `evaluate`
 has scored every network of the setting. The table is also written as comparison.csv, the seeds as comparison.png.
+Of a search it prints the best ten settings and what each number did, which effects.png draws.
 """
 
 import argparse
@@ -15,16 +16,19 @@ from cifar10.core.errors import UserError
 from cifar10.core.files import write_atomically
 from stages.support.formats import write_csv
 from tools.compare.comparable import distinct, of_one_kind
+from tools.compare.effects import Effect, columns_of, draw_effects, effects
 from tools.compare.plot import draw
 from tools.compare.runs import find_runs
 from tools.compare.settings import Setting, difference, settings, varied
-from tools.compare.table import COMPARED, NUMBERS, label, table
+from tools.compare.table import COMPARED, NUMBERS, aligned, label, table
 from tools.params_editor import as_yaml
 from tools.records import BROKEN, load_params
 from tools.repository import committed
 from tools.start import run_tool
 
 CSV, PLOT = Path("comparison.csv"), Path("comparison.png")
+EFFECTS_CSV, EFFECTS_PLOT = Path("effects.csv"), Path("effects.png")
+BEST = 10  # rows of a search
 
 
 def measure(found: Sequence[Setting]) -> str:
@@ -71,7 +75,8 @@ def compare(patterns: Sequence[str], base_name: str | None) -> None:
     named = [run for run in runs if run.name == base_name]
     if base_name and not named:
         names = ", ".join(run.name for run in runs)
-        raise UserError(f"BASE={base_name} is none of the runs that are compared: {names}")
+        said = f"BASE={base_name} is none of the runs that are compared: {names}"
+        raise UserError("\n".join([*notes, said]))
     runs, left_out = of_one_kind(runs, base_name)
     runs, same = distinct(runs, lambda run: (frozenset(varied(run.params).items()), run.params["seed"]))
     found = settings(runs, varied(named[0].params) if named else head)
@@ -93,7 +98,19 @@ def compare(patterns: Sequence[str], base_name: str | None) -> None:
         made += f" and {PLOT}"
     else:
         PLOT.unlink(missing_ok=True)
-    print(table(rows), "± standard deviation over the seeds; of a difference: its standard error", sep="\n")
+    made_of = effects(found, by)
+    if made_of:  # a search: what each setting did says more than a row for each trial
+        notes.append(f"the best {BEST} of {len(found)} settings; all are in {CSV}")
+        write_csv(str(EFFECTS_CSV), Effect._fields, made_of)
+        write_atomically(EFFECTS_PLOT, draw_effects(found, by, made_of))
+        made += f", {EFFECTS_CSV} and {EFFECTS_PLOT}"
+    else:
+        EFFECTS_CSV.unlink(missing_ok=True)
+        EFFECTS_PLOT.unlink(missing_ok=True)
+    shown = [cells for i, cells in enumerate(rows) if i < BEST or cells["base"]] if made_of else rows
+    print(table(shown), "± standard deviation over the seeds; of a difference: its standard error", sep="\n")
+    if made_of:
+        print("", aligned(columns_of(made_of, by)), "± standard error of a linear fit of all settings", "", sep="\n")
     notes += [*left_out, *same, f"{made}: settings: {len(found)}, runs: {len(runs)}"]
     print(*notes, sep="\n")
 

@@ -3,57 +3,142 @@
 Every combination of the values runs once, on top of the parameters of the workspace or of --recipe. A sweep that was
 stopped, or has failed in part, is started again by the same command: only what is missing runs. Without --address it
 runs on this machine; with it, on a Ray cluster, whose machines clone `origin` and use the committed DVC remote.
+
+With a range, such as lr=0.05..0.5:log, it is a search: --trials settings are tried, each with every seed that is named.
 """
 
 import argparse
+import json
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from cifar10.core.errors import UserError
 from tools.recipe import overrides
+from tools.records import experiment_refs
+from tools.repository import blobs
 from tools.start import run_tool
-from tools.sweep.plan import grid, plan, rows
-from tools.sweep.refs import arrived, clean_commit, published
+from tools.sweep.plan import Experiment, Values, grid, plan, rows
+from tools.sweep.refs import arrived, clean_commit, digest, published
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("grid", nargs="*", help="a parameter and its values: lr=0.05,0.1")
+    parser.add_argument(
+        "grid", nargs="*", help="a parameter and its values, lr=0.05,0.1, or its range, lr=0.05..0.5:log"
+    )
     parser.add_argument("--recipe", help="set every parameter as in recipes/RECIPE.yaml first")
     parser.add_argument("--file", type=Path, help="a CSV file: its header names parameters, each row is a setting")
     parser.add_argument("--address", help="of a Ray cluster: auto, or host:port")
+    parser.add_argument("--trials", help="of a search: how many settings to try")
+    parser.add_argument(
+        "--sampler", default="tpe", help="of a search: tpe, which learns from what was tried, or random"
+    )
+    parser.add_argument("--objective", default="validation_accuracy", help="of a search: or validation_loss")
     parser.add_argument("--dry-run", action="store_true", help="list the experiments; run none")
     arguments = parser.parse_args()
     if not arguments.grid and not arguments.file:
         raise UserError("name the values to try: make sweep GRID='lr=0.05,0.1 seed=0,1,2'")
-    commit = clean_commit(arguments.file)
-    recipe = overrides(arguments.recipe, "0") if arguments.recipe else {}
+    searches = any(".." in word for word in arguments.grid)
+    if searches != bool(arguments.trials):
+        raise UserError("a search needs both, ranges and a number of trials: make sweep GRID='lr=0.05..0.5' TRIALS=40")
+    sweep = Sweep(clean_commit(arguments.file), arguments.recipe, arguments.address, arguments.dry_run)
+    if searches:
+        return search_settings(sweep, arguments)
     settings = rows(arguments.file) if arguments.file else [{}]
     axes = grid(arguments.grid)
     if both := settings[0].keys() & axes[0].keys():
         raise UserError(f"{', '.join(sorted(both))}: in {arguments.file} and on the command line; name it once")
-    settings = [row | values for row in settings for values in axes]
-    try:
-        workspace = Path("params.yaml").read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
-        raise UserError(f"params.yaml: cannot be read: {error}; git restore params.yaml") from None
-    experiments = plan(commit, workspace, recipe, settings)
-    url = published(commit) if arguments.address else str(Path.cwd())
-    there = arrived(commit, {each.name for each in experiments}, fetch=bool(arguments.address))
-    missing = [each for each in experiments if each.name not in there]
-    print(f"sweep: {len(experiments)} experiments, {len(there)} of them are there already")
-    if arguments.dry_run:
-        print(*(f"{'there  ' if each.name in there else 'missing'}  {each.name}" for each in experiments), sep="\n")
-        return
-    if missing:
+    experiments = sweep.plan([row | values for row in settings for values in axes])
+    if failed := sweep.run(experiments):
+        raise UserError(f"{failed} of {len(experiments)} experiments failed, see above; the same command tries again")
+    if not arguments.dry_run:
+        print("sweep: all are there; next: make compare, or dvc exp show")
+    return None
+
+
+class Sweep:
+    """Run experiments on top of a recipe, on top of the workspace's parameters, unless they are there already."""
+
+    def __init__(self, commit: str, recipe: str | None, address: str | None, dry_run: bool) -> None:
+        self.commit, self.address, self.dry_run = commit, address, dry_run
+        self.recipe = overrides(recipe, "0") if recipe else {}
+        try:
+            self.workspace = Path("params.yaml").read_text(encoding="utf-8")
+        except (OSError, ValueError) as error:
+            raise UserError(f"params.yaml: cannot be read: {error}; git restore params.yaml") from None
+        self.url = published(commit) if address else str(Path.cwd())
+
+    def plan(self, settings: Sequence[Values]) -> list[Experiment]:
+        return plan(self.commit, self.workspace, self.recipe, settings)
+
+    def run(self, experiments: Sequence[Experiment]) -> int:
+        """Return how many have failed."""
+        there = arrived(self.commit, {each.name for each in experiments}, fetch=bool(self.address))
+        missing = [each for each in experiments if each.name not in there]
+        print(f"sweep: {len(experiments)} experiments, {len(there)} of them are there already", flush=True)
+        if self.dry_run:
+            print(*(f"{'there  ' if each.name in there else 'missing'}  {each.name}" for each in experiments), sep="\n")
+        if self.dry_run or not missing:
+            return 0
         try:
             from tools.sweep.hub import run_experiments
         except ModuleNotFoundError as error:
-            if error.name != "ray":
-                raise
-            raise UserError("Ray is not installed; install it: make setup-cluster") from None
-        if failed := run_experiments(missing, commit, url, arguments.address):
-            raise UserError(f"{failed} of {len(missing)} experiments failed, see above; the same command tries again")
-    print("sweep: all are there; next: make compare, or dvc exp show")
+            raise not_installed(error) from None
+        return run_experiments(missing, self.commit, self.url, self.address)
+
+    def numbers(self, experiments: Collection[Experiment], key: str) -> dict[str, float]:
+        """Return a number of metrics/train.json of each experiment that is there, by the experiment's name."""
+        refs = {digest(ref.name): ref.commit for ref in experiment_refs() if ref.base == self.commit}
+        names = [each.name for each in experiments if digest(each.name) in refs]
+        contents = blobs([f"{refs[digest(name)]}:./metrics/train.json" for name in names])
+        return {name: json.loads(content or b"{}")[key] for name, content in zip(names, contents, strict=True)}
+
+
+def search_settings(sweep: Sweep, arguments: argparse.Namespace) -> None:
+    try:
+        from tools.sweep import search
+    except ModuleNotFoundError as error:
+        raise not_installed(error) from None
+    trials, objective = search.checked(arguments.trials, arguments.sampler, arguments.objective)
+    if arguments.file:
+        raise UserError("FILE names settings, so it does not go with ranges; name all of them in GRID")
+    wanted = search.space(arguments.grid)
+    for experiment in sweep.plan(search.ends(wanted)):
+        if not experiment.params["validation_size"]:
+            raise UserError("a search chooses by the validation split, so validation_size must be > 0 (got 0)")
+
+    def run(settings: Sequence[Values]) -> Mapping[int, float]:
+        every = search.with_seeds(settings, wanted.seeds)
+        experiments = sweep.plan(every)
+        sweep.run(experiments)
+        numbers = {} if sweep.dry_run else sweep.numbers(experiments, objective)
+        values: dict[frozenset[Any], float] = {
+            frozenset(setting.items()): numbers[each.name]
+            for setting, each in zip(every, experiments, strict=True)
+            if each.name in numbers
+        }
+        return search.means(settings, wanted.seeds, values)
+
+    if sweep.dry_run:
+        trials = min(trials, search.ROUND)
+        print(f"sweep: the first {trials} trials; later ones depend on their results")
+    found = search.search(wanted, trials, arguments.sampler, objective, run)
+    if sweep.dry_run:
+        return
+    failed = sum(each.objective is None for each in found)
+    print(f"sweep: {trials} trials, {failed} failed; the best by {objective}:")
+    for each in found[:3]:
+        if each.objective is not None:
+            print(f"  {each.objective:.4f}  {' '.join(f'{key}={value}' for key, value in each.values.items())}")
+    print("sweep: next, what each setting did: make compare")
+
+
+def not_installed(error: ModuleNotFoundError) -> Exception:
+    """Return what to raise if Ray or Optuna is missing."""
+    if error.name not in ("ray", "optuna"):
+        return error
+    return UserError(f"{error.name.title()} is not installed; install it: make setup-cluster")
 
 
 if __name__ == "__main__":

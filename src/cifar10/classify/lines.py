@@ -24,12 +24,15 @@ SUFFIXES = {
 }
 
 
-def print_lines(reader: Reader, arguments: list[str], model_file: str | None, top: int, as_json: bool) -> int:
+def print_lines(reader: Reader, arguments: list[str], model_file: str | None, top: int | None, as_json: bool) -> int:
     """Print a line for each picture in the files and folders; return the exit code, 1 if one was refused.
 
-    Raise UserError if the network cannot be read or has fewer classes than `top`.
+    `top` is how many classes to print, None for three, or all if there are fewer. Raise UserError if the network cannot
+    be read or has fewer classes than `top`.
     """
     model = _model(model_file)
+    if top is None:
+        top = min(3, len(model.classes))
     if top > len(model.classes):
         raise UserError(f"--top must be from 1 to {len(model.classes)}, the number of classes (got {top})")
     output = _Output(model.classes, top, as_json)

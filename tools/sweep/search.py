@@ -1,0 +1,172 @@
+"""Search settings with Optuna, in rounds: each is proposed from the results of all rounds before it.
+
+So the same command proposes the same trials, in whatever order they end. The study is kept nowhere: a command that is
+started again proposes each round again, and finds the experiments that are there.
+"""
+
+import itertools
+import math
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from statistics import mean
+from typing import Any, NamedTuple
+
+import optuna
+from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import Trial, TrialState
+
+from cifar10.core.errors import UserError
+from cifar10.core.params import Params
+from tools.sweep.plan import Values, grid
+
+ROUND = 8  # trials that are proposed together; TPE learns from those before them
+Distribution = CategoricalDistribution | FloatDistribution | IntDistribution
+SAMPLERS = ("tpe", "random")
+MAXIMIZE, MINIMIZE = optuna.study.StudyDirection.MAXIMIZE, optuna.study.StudyDirection.MINIMIZE
+OBJECTIVES = {"validation_accuracy": MAXIMIZE, "validation_loss": MINIMIZE}
+
+
+class Space(NamedTuple):
+    distributions: dict[str, Distribution]
+    seeds: list[str]  # the objective is the mean over them; none if the command names none
+
+
+class Found(NamedTuple):
+    values: Values
+    objective: float | None  # None if the trial failed, because it diverged for example
+
+
+def checked(trials: str, sampler: str, objective: str) -> tuple[int, str]:
+    """Return how many trials, and by what they are chosen. Raise UserError if an argument is not allowed."""
+    if not trials.isdecimal() or not 1 <= int(trials) <= 10_000:
+        raise UserError(f"TRIALS must be a whole number from 1 to 10000 (got {trials})")
+    if sampler not in SAMPLERS:
+        raise UserError(f"SAMPLER must be {' or '.join(SAMPLERS)} (got {sampler})")
+    if objective not in OBJECTIVES:
+        why = "; if settings are chosen by the test split, it no longer says how good the choice is"
+        allowed = " or ".join(OBJECTIVES)
+        raise UserError(f"OBJECTIVE must be {allowed} (got {objective}){why * ('validation' not in objective)}")
+    return int(trials), objective
+
+
+def is_range(word: str) -> bool:
+    return ".." in word.partition("=")[2]
+
+
+def space(words: Iterable[str]) -> Space:
+    """Return what the words allow: lr=0.05..0.5:log, optimizer=sgd,muon, seed=0,1. Raise UserError if one is wrong."""
+    words = list(words)
+    lists = [word for word in words if not is_range(word)]
+    choices = {key: [values[key] for values in grid([word])] for word in lists for key in grid([word])[0]}
+    distributions: dict[str, Distribution] = {}
+    for word in words:
+        key = word.partition("=")[0]
+        if key in distributions or (is_range(word) and key in choices):
+            raise UserError(f"{key}: given twice; name it once")
+        if is_range(word):
+            distributions[key] = _range(word)
+        elif key != "seed":
+            distributions[key] = CategoricalDistribution(choices[key])
+    if is_range(f"seed={''.join(choices.get('seed', []))}") or "seed" in distributions:
+        raise UserError("seed: has no range; name the seeds whose mean counts: seed=0,1")
+    return Space(distributions, choices.get("seed", []))
+
+
+def _range(word: str) -> Distribution:
+    key, _, text = word.partition("=")
+    kind = _kind(key)
+    if kind not in (int, float):
+        raise UserError(f"{word}: {key} has no range; name its values: {key}=A,B")
+    number = r"[-+]?(?:\d+\.?\d*|\.\d+)(?:e[-+]?\d+)?"
+    found = re.fullmatch(rf"({number})\.\.({number})(:log)?", text, re.IGNORECASE)
+    if not found:
+        raise UserError(f"{word}: write a range like this: {key}=1..10, or {key}=1..10:log")
+    log = bool(found[3])
+    try:
+        low, high = kind(found[1]), kind(found[2])
+    except ValueError:
+        raise UserError(f"{word}: {key} is a whole number, so its range needs two of them") from None
+    if low >= high:
+        raise UserError(f"{word}: the first number must be less than the second")
+    if log and low <= 0:
+        raise UserError(f"{word}: a logarithmic range must begin above 0")
+    return IntDistribution(low, high, log=log) if kind is int else FloatDistribution(low, high, log=log)
+
+
+def _kind(key: str) -> Any:
+    """Return the type of a parameter. Raise UserError if there is none of that name."""
+    group: Any = Params
+    for name in key.split("."):
+        fields = getattr(group, "model_fields", {})
+        if name not in fields:
+            raise UserError(f"'{key}' is no parameter; params.yaml lists them")
+        group = fields[name].annotation
+    return group
+
+
+def ends(wanted: Space) -> list[Values]:
+    """Return a setting with the first value of every range, and one with the last, to have both checked."""
+    settings: list[Values] = [{}, {}]
+    for key, each in wanted.distributions.items():
+        pair = each.choices if isinstance(each, CategoricalDistribution) else (each.low, each.high)
+        for setting, value in zip(settings, (pair[0], pair[-1]), strict=True):
+            setting[key] = f"{value:.10g}" if isinstance(value, float) else str(value)
+    return settings
+
+
+def _text(value: Any, of: Distribution) -> str:
+    """Return a value as the command line has it, rounded to a thousandth of its range, which keeps names short."""
+    if not isinstance(of, FloatDistribution):
+        return str(value)
+    places = 3 - math.floor(math.log10(value if of.log else of.high - of.low))
+    return f"{min(max(round(value, places), of.low), of.high):.10g}"
+
+
+def search(
+    wanted: Space,
+    trials: int,
+    sampler: str,
+    objective: str,
+    run: Callable[[Sequence[Values]], Mapping[int, float]],
+) -> list[Found]:
+    """Return all trials, the best first. `run` takes settings and returns the objective of those that succeeded."""
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study, found = optuna.create_study(direction=OBJECTIVES[objective]), list[Found]()
+    for first in range(0, trials, ROUND):
+        asked = ask(study, wanted, sampler, first, min(ROUND, trials - first))
+        settings = [values for values, _ in asked]
+        results = run(settings)
+        for i, (values, trial) in enumerate(asked):
+            study.tell(trial, results.get(i), TrialState.COMPLETE if i in results else TrialState.FAIL)
+            found.append(Found(values, results.get(i)))
+    sign = -1 if OBJECTIVES[objective] == MAXIMIZE else 1
+    return sorted(found, key=lambda each: (each.objective is None, sign * (each.objective or 0.0)))
+
+
+def ask(study: optuna.Study, wanted: Space, sampler: str, first: int, count: int) -> list[tuple[Values, Trial]]:
+    """Return the next `count` settings. The seed of the sampler is the number of the first, so it needs no memory."""
+    if sampler == "random":
+        study.sampler = optuna.samplers.RandomSampler(seed=first)
+    else:
+        study.sampler = optuna.samplers.TPESampler(seed=first, constant_liar=True)
+    asked = list[tuple[Values, Trial]]()
+    for _ in range(count):
+        trial = study.ask(dict(wanted.distributions))
+        asked.append(({key: _text(trial.params[key], each) for key, each in wanted.distributions.items()}, trial))
+    return asked
+
+
+def with_seeds(settings: Sequence[Values], seeds: Sequence[str]) -> list[Values]:
+    """Return each setting once for each seed; of equal settings only one."""
+    different = list({tuple(values.items()): values for values in settings}.values())
+    return [values | {"seed": seed} for values, seed in itertools.product(different, seeds)] if seeds else different
+
+
+def means(settings: Sequence[Values], seeds: Sequence[str], found: Mapping[frozenset[Any], float]) -> dict[int, float]:
+    """Return the mean over the seeds of each setting that has all of them, by its place in `settings`."""
+    found_means = dict[int, float]()
+    for i, values in enumerate(settings):
+        wanted = [frozenset(each.items()) for each in with_seeds([values], seeds)]
+        if all(each in found for each in wanted):
+            found_means[i] = mean(found[each] for each in wanted)
+    return found_means
