@@ -360,3 +360,38 @@ def test_each_experiment_arrives_once_although_a_machine_is_lost(tmp_path: Path)
     )
     hub.run("dvc", "exp", "apply", names[0])
     assert hub.run("dvc", "status").strip() == "Data and pipelines are up to date."
+
+
+@pytest.mark.skipif(not RAY.exists(), reason="Ray is not installed; make setup-cluster")
+def test_a_search_that_is_killed_goes_on_and_runs_nothing_twice(tmp_path: Path) -> None:
+    """Nine trials are two rounds, so the last one follows from the results of the others."""
+    hub = Clone.make(tmp_path / "hub")
+    (hub.path / "dvc.yaml").write_text(PIPELINE.replace("metrics/test.json", "metrics/train.json"))
+    work = WORK.replace("metrics/test.json", "metrics/train.json").replace(
+        '"accuracy": lr', '"validation_accuracy": lr'
+    )
+    (hub.path / "work.py").write_text(f"FOLDER = {str(tmp_path)!r}\n{work}")
+    hub.commit("search")
+    ran = tmp_path / "ran"
+    command = [sys.executable, "-m", "tools.sweep", "lr=0.05..0.5:log", "seed=0", "--trials", "9"]
+    first = hub.start(*command)
+    wait_for(lambda: len(experiments(hub)) >= 3 or first.poll() is not None)
+    assert first.poll() is None
+    first.kill()
+    first.communicate()
+    output = hub.run(*command)
+    assert "sweep: 9 trials, 0 failed; the best by validation_accuracy:" in output
+    found = experiments(hub)
+    rates = sorted(line.split()[0] for line in ran.read_text().splitlines())
+    assert len(found) == 9
+    assert len(set(rates)) == 9  # another trial would have another rate
+    assert len(rates) <= 11  # two were running when the hub was killed
+    best = max(map(float, rates))
+    assert f"  {best:.4f}  lr={best:g}" in output
+    assert "9 experiments" not in output  # in rounds
+    assert "8 experiments, 8 of them are there already" in hub.run(*command)
+    assert experiments(hub) == found
+
+
+def experiments(hub: Clone) -> set[str]:
+    return set(hub.run("dvc", "exp", "list", "--name-only").split())
