@@ -21,6 +21,8 @@ from tools.start import run_tool
 from tools.sweep.plan import Experiment, Values, grid, plan, rows
 from tools.sweep.refs import arrived, clean_commit, digest, published
 
+DIVERGED = "no network was written"  # which train says if the loss is not finite
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -51,7 +53,9 @@ def main() -> None:
         raise UserError(f"{', '.join(sorted(both))}: in {arguments.file} and on the command line; name it once")
     experiments = sweep.plan([row | values for row in settings for values in axes])
     if failed := sweep.run(experiments):
-        raise UserError(f"{failed} of {len(experiments)} experiments failed, see above; the same command tries again")
+        raise UserError(
+            f"{len(failed)} of {len(experiments)} experiments failed, see above; the same command tries again"
+        )
     if not arguments.dry_run:
         print("sweep: all are there; next: make compare, or dvc exp show")
     return None
@@ -72,15 +76,15 @@ class Sweep:
     def plan(self, settings: Sequence[Values]) -> list[Experiment]:
         return plan(self.commit, self.workspace, self.recipe, settings)
 
-    def run(self, experiments: Sequence[Experiment]) -> int:
-        """Return how many have failed."""
+    def run(self, experiments: Sequence[Experiment]) -> dict[str, str]:
+        """Return why each failed one did, by its name."""
         there = arrived(self.commit, {each.name for each in experiments}, fetch=bool(self.address))
         missing = [each for each in experiments if each.name not in there]
         print(f"sweep: {len(experiments)} experiments, {len(there)} of them are there already", flush=True)
         if self.dry_run:
             print(*(f"{'there  ' if each.name in there else 'missing'}  {each.name}" for each in experiments), sep="\n")
         if self.dry_run or not missing:
-            return 0
+            return {}
         try:
             from tools.sweep.hub import run_experiments
         except ModuleNotFoundError as error:
@@ -111,7 +115,10 @@ def search_settings(sweep: Sweep, arguments: argparse.Namespace) -> None:
     def run(settings: Sequence[Values]) -> Mapping[int, float]:
         every = search.with_seeds(settings, wanted.seeds)
         experiments = sweep.plan(every)
-        sweep.run(experiments)
+        failed = sweep.run(experiments)
+        if others := [name for name, why in failed.items() if DIVERGED not in why]:
+            # Told as failed, they would lead to other trials than the same command proposes when they have succeeded.
+            raise UserError(f"{len(others)} experiments failed, see above; the same command tries again")
         numbers = {} if sweep.dry_run else sweep.numbers(experiments, objective)
         values: dict[frozenset[Any], float] = {
             frozenset(setting.items()): numbers[each.name]

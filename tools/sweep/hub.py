@@ -33,8 +33,8 @@ for module in (node, environment):  # the other machines have none of this repos
     ray.cloudpickle.register_pickle_by_value(module)
 
 
-def run_experiments(experiments: Sequence[Experiment], commit: str, url: str, address: str | None) -> int:
-    """Run the experiments, here or on the cluster at `address`; return how many have failed."""
+def run_experiments(experiments: Sequence[Experiment], commit: str, url: str, address: str | None) -> dict[str, str]:
+    """Run the experiments, here or on the cluster at `address`. Return why each failed one did, by its name."""
     task = {
         "url": url,
         "commit": commit,
@@ -99,7 +99,7 @@ def connect(address: str | None) -> None:
         raise UserError(f"{where}: {' '.join(str(error).split())}") from None
 
 
-def watch(experiments: Sequence[Experiment], task: dict[str, Any]) -> int:
+def watch(experiments: Sequence[Experiment], task: dict[str, Any]) -> dict[str, str]:
     submit = ray.remote(max_retries=TRIES)(node.run_on_node)
     waiting, most = {}, max(node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"])
     gpus = bool(ray.cluster_resources().get("GPU"))
@@ -109,7 +109,7 @@ def watch(experiments: Sequence[Experiment], task: dict[str, Any]) -> int:
             asked = resources["num_cpus"]
             raise UserError(f"threads: must be auto or <= {most:.0f}, the cores of the largest machine (got {asked})")
         waiting[submit.options(**resources).remote(task | {"name": each.name, "changes": changes})] = each.name
-    total, failed, seconds = len(waiting), 0, list[float]()
+    total, failed, seconds = len(waiting), dict[str, str](), list[float]()
     cpus = max(placed(each, gpus=False)[1]["num_cpus"] for each in experiments)
     with tqdm(total=total, unit="experiment", disable=None, dynamic_ncols=True) as bar:
         try:
@@ -123,9 +123,10 @@ def watch(experiments: Sequence[Experiment], task: dict[str, Any]) -> int:
                         pull([name for name, found in results.items() if "error" not in found])
                     except UserError as error:  # the next start pulls them
                         print(f"warning: sweep: {error}", file=sys.stderr)
-                failed += len(results.keys() - arrived(task["commit"], results, fetch=False))
+                for name in results.keys() - arrived(task["commit"], results, fetch=False):
+                    failed[name] = " ".join(results[name].get("error", ["it has not arrived"]))
                 at_once = max(1, slots(cpus))
-                state = f"{min(len(waiting), at_once)} running, {failed} failed"
+                state = f"{min(len(waiting), at_once)} running, {len(failed)} failed"
                 for name, found in results.items():
                     bar.write(line(name, found), file=sys.stdout)
                 if bar.disable:  # a log file
