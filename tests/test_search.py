@@ -2,6 +2,8 @@
 
 import json
 import math
+import re
+from argparse import Namespace
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,11 +14,12 @@ from cifar10.core.errors import UserError
 from tools.compare.effects import columns_of, draw_effects, effects
 from tools.compare.runs import Run
 from tools.compare.settings import Setting
-from tools.sweep.plan import Values
+from tools.sweep.plan import Experiment, Values
 
 optuna = pytest.importorskip("optuna", reason="make setup-cluster installs it")
 
 from tools.sweep import search  # noqa: E402 # needs Optuna
+from tools.sweep.__main__ import search_settings  # noqa: E402
 from tools.sweep.search import checked, ends, is_range, means, space, with_seeds  # noqa: E402
 
 WORDS = [
@@ -194,3 +197,45 @@ def test_what_each_setting_did() -> None:
     assert effects(found[:12], "validation_accuracy") == []  # too few for three numbers
     same = [s._replace(runs=[s.runs[0]._replace(numbers={"validation_accuracy": 0.5})]) for s in found]
     assert [effect.importance for effect in effects(same, "validation_accuracy")] == [None] * 3
+
+
+class FakeSweep:
+    """Runs nothing: its experiments succeed, but those of a rate above `most`, which fail for the reason `why`."""
+
+    def __init__(self, most: float, why: str) -> None:
+        self.most, self.why, self.dry_run, self.rounds = most, why, False, 0
+
+    def plan(self, settings: Sequence[Values]) -> list[Experiment]:
+        params = {"validation_size": 1000}
+        return [Experiment(values["lr"], {}, params | {"lr": float(values["lr"])}) for values in settings]
+
+    def run(self, experiments: Sequence[Experiment]) -> dict[str, str]:
+        self.rounds += 1
+        return {each.name: self.why for each in experiments if each.params["lr"] > self.most}
+
+    def numbers(self, experiments: Sequence[Experiment], _: str) -> dict[str, float]:
+        return {each.name: each.params["lr"] for each in experiments if each.params["lr"] <= self.most}
+
+
+def test_a_trial_may_diverge_but_a_lost_machine_ends_the_search(capsys: pytest.CaptureFixture[str]) -> None:
+    """Told as failed, a trial whose machine was lost would lead to others than when it has succeeded."""
+    arguments = Namespace(
+        trials="16", sampler="tpe", objective="validation_accuracy", file=None, grid=["lr=0.05..0.5"], recipe=None
+    )
+    sweep: Any = FakeSweep(0.3, "error: train: the loss is no longer finite; no network was written; try a lower one")
+    search_settings(sweep, arguments)
+    assert sweep.rounds == 2
+    said = capsys.readouterr().out
+    assert re.search(r"sweep: 16 trials, [1-9]\d* failed; the best by validation_accuracy:\n  0\.[12]\d+  lr=0", said)
+    sweep = FakeSweep(0.3, "a lost machine")
+    with pytest.raises(UserError, match=r"^[1-9] experiments failed, see above; the same command tries again$"):
+        search_settings(sweep, arguments)
+    assert sweep.rounds == 1
+
+
+def test_a_search_needs_a_validation_split() -> None:
+    sweep: Any = FakeSweep(1, "")
+    sweep.plan = lambda settings: [Experiment("a", {}, {"validation_size": 0}) for _ in settings]
+    arguments = Namespace(trials="2", sampler="tpe", objective="validation_loss", file=None, grid=["lr=0.05..0.5"])
+    with pytest.raises(UserError, match="chooses by the validation split, so validation_size must be > 0"):
+        search_settings(sweep, arguments)
