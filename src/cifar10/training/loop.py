@@ -114,7 +114,7 @@ class Training:
 
     def _train_step(self, *batch: NDArray[Any]) -> None:
         number, steps = self.epoch * len(self.order) + self.step, self.params.epochs * len(self.order)
-        if number % min(50, max(1, steps // 200)) == 0:  # about 200 points of a short run, more of a long one
+        if number % max(1, steps // 200) == 0 or number == steps - 1:  # about 200 points, the last one included
             self.history.lr += [(number, optimizer, lr) for optimizer, lr in self.learner.schedule.lr.items()]
         images, labels = (torch.from_numpy(each).to(self.runtime.device, non_blocking=True) for each in batch)
         with self.runtime.turn:
