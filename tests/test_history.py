@@ -14,6 +14,16 @@ def history(accuracies: list[float]) -> History:
     return History(rows, seconds=[9.0, 9.0, 9.0, 12.34], images_per_second=[1.0, 1.0, 1.0, 23456.7])
 
 
+@pytest.mark.parametrize(("steps", "kept"), [(1, 1), (28, 28), (399, 399), (400, 200 + 1), (12_320, 203)])
+def test_the_rates_of_about_200_steps_are_kept(steps: int, kept: int) -> None:
+    found = History()
+    for number in range(steps):
+        found.add_rates(number, steps, {"SGD": number / 10, "Muon": 1.0})
+    assert len(found.lr) == 2 * kept
+    assert found.lr[0] == (0, "SGD", 0.0)
+    assert found.lr[-2:] == [(steps - 1, "SGD", (steps - 1) / 10), (steps - 1, "Muon", 1.0)]
+
+
 def test_the_best_epoch_has_the_lowest_loss_or_the_highest_accuracy() -> None:
     found = history(VALIDATION)
     train = [(i + 1, "train", 2 - value, 0) for i, value in enumerate(TRAIN)]

@@ -114,8 +114,7 @@ class Training:
 
     def _train_step(self, *batch: NDArray[Any]) -> None:
         number, steps = self.epoch * len(self.order) + self.step, self.params.epochs * len(self.order)
-        if number % max(1, steps // 200) == 0 or number == steps - 1:  # about 200 points, the last one included
-            self.history.lr += [(number, optimizer, lr) for optimizer, lr in self.learner.schedule.lr.items()]
+        self.history.add_rates(number, steps, self.learner.schedule.lr)
         images, labels = (torch.from_numpy(each).to(self.runtime.device, non_blocking=True) for each in batch)
         with self.runtime.turn:
             loss, logits = self.learner.step(images, labels, number)
