@@ -86,7 +86,8 @@ def test_mistakes_shows_the_most_confident_first(wrong: Sequence[int], cells: li
     assert texts(figure)[2:] == [text for i in shown for text in (f"dog {made.confidence[i]:.1%}", f"label: cat\n#{i}")]
     assert [cell.image.max() for row in cells for cell in row] == shown
     assert [len(row) for row in cells] == ([8, 8, 8] if len(wrong) > 24 else [3] if wrong else [])
-    assert texts(figure)[0] == f"The {len(shown)} most confident of {len(wrong)} mistakes"
+    many = f"The {len(shown)} most confident of {len(wrong)} mistakes"
+    assert texts(figure)[0] == {0: "No mistakes", 1: "The only mistake"}.get(len(wrong), many)
 
 
 def test_the_examples_are_always_the_same(cells: list[Sequence[Cell]]) -> None:
@@ -170,7 +171,7 @@ def sides(execution: Execution) -> list[int]:
 def test_names_that_a_picture_cannot_show() -> None:
     """A letter that the font lacks would be an empty box, and a long name would run into the next picture."""
     assert legible(["кот", "犬", "automobile", "$x$", "a very long name of a class"]) == [
-        *("кот", "class 1", "automobile", "$x$", "a very long nam…")
+        *("кот", "class 1", "automobile", "$x$", "a very lo…")
     ]
 
 

@@ -113,7 +113,7 @@ class _Output:
                 predictions = [{"class": each, "probability": round(value, 6)} for each, value in best]
                 self._print(json.dumps({"picture": name, "predictions": predictions}))
             else:
-                widest = max(map(len, self.classes))
+                widest = min(24, max(map(len, self.classes)))
                 cells = [f"{each:<{widest}} {100 * value:5.1f} %" for each, value in best]
                 self._print(f"{printable(name):<{self.width}}  {'   '.join(cells)}")
         if sys.stdout is not None:

@@ -166,7 +166,12 @@ def check_sizes(params: Params, counts: Mapping[str, int]) -> None:
     """Raise ParamsError if validation_size or batch_size does not fit the number of training images of each class."""
     images, classes = sum(counts.values()), len(counts)
     few, fault = min(counts, key=counts.__getitem__), ""
-    if params.validation_size and not classes <= params.validation_size <= images - classes:
+    if params.validation_size and images < 2 * classes:
+        fault = (
+            f"validation_size: must be 0, because {images} training images of {classes} classes are too few for two "
+            f"parts (got {params.validation_size})"
+        )
+    elif params.validation_size and not classes <= params.validation_size <= images - classes:
         fault = (
             f"validation_size: must be 0, or from {classes} to {images - classes} for the {images} training images of "
             f"{params.dataset}, so that every class has images in both parts (got {params.validation_size})"

@@ -19,7 +19,7 @@ STYLE = {
 }
 
 
-def legible(classes: Sequence[str], longest: int = 16) -> list[str]:
+def legible(classes: Sequence[str], longest: int = 10) -> list[str]:
     """Return the names of classes as a picture shows them: shortened, or a number if the font lacks a letter."""
     letters = get_font(findfont("DejaVu Sans")).get_charmap()  # matplotlib's own font
     short = [name if len(name) <= longest else f"{name[: longest - 1]}…" for name in classes]

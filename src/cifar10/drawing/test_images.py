@@ -27,9 +27,12 @@ def confident_mistakes(predictions: Predictions, count: int = 24) -> Figure:
     wrong = np.flatnonzero(actual != predicted)
     chosen = wrong[np.argsort(-confidence[wrong], kind="stable")][:count]
     captions = [f"{classes[predicted[i]]} {confidence[i]:.1%}\nlabel: {classes[actual[i]]}\n#{i}" for i in chosen]
+    title = f"The {len(chosen)} most confident of {len(wrong):,} mistakes"
+    if len(wrong) < 2:
+        title = "The only mistake" if len(wrong) else "No mistakes"
     return _sheet(
         [Cell(images[i], caption) for i, caption in zip(chosen, captions, strict=True)],
-        f"The {len(chosen)} most confident of {len(wrong):,} mistakes" if len(wrong) != 1 else "The only mistake",
+        title,
         f"of {len(actual):,} test images: prediction, probability, label, number; some labels may be wrong",
     )
 

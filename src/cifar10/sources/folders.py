@@ -1,7 +1,6 @@
 """Find pictures in folders, one for each class, and say what is out of place."""
 
 import os
-import re
 import unicodedata
 from pathlib import Path
 from typing import NamedTuple
@@ -9,8 +8,9 @@ from typing import NamedTuple
 from cifar10.core.errors import UserError
 from cifar10.pictures import printable
 
-LEFT = re.compile(r".+\.dvc|Thumbs\.db|desktop\.ini")  # by DVC and file managers
-LINK = "is a link to a folder, whose changes DVC does not see; put the folder itself there"
+LEFT = ("Thumbs.db", "desktop.ini")  # by file managers
+SPLITS = ("train", "test")
+UNNAMEABLE = {"Cc", "Cs", "Zl", "Zp"}  # Unicode's categories of control codes, invalid bytes and line ends
 MOST_CLASSES = 256  # a label is a uint8
 
 
@@ -20,73 +20,122 @@ class Picture(NamedTuple):
     label: str
 
 
-def find_pictures(folder: Path) -> tuple[list[Picture], list[str]]:
-    """Return the pictures in the order of their classes and names, and a line for each fault.
+class Found:
+    """Hold the pictures below `folder`, in the order of their classes and names, and a line for each fault.
 
     They are in `folder`/CLASS, or in `folder`/train/CLASS and `folder`/test/CLASS. Raise UserError if there is none.
     """
-    faults = list[str]()
-    split = [part for part in ("train", "test") if any(entry.is_dir() for entry in _entries(folder / part))]
-    for entry in _entries(folder) if split else []:
-        if entry.name not in split:
-            faults.append(f"{printable(entry.path)}: is beside {folder / split[0]}; move it into a class's folder")
-        elif entry.is_symlink():
-            faults.append(f"{printable(entry.path)}: {LINK}")
-    if split == ["test"]:
-        faults.append(f"{folder}/test: has folders of classes, so {folder}/train must have them, too")
-    found = list[Picture]()
-    for part in split or [""]:
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.pictures, self.faults = folder, list[Picture](), list[str]()
+        top = self._entries(folder)
+        split = [entry.name for entry in top if entry.name in SPLITS and any(map(_is_folder, self._entries(entry)))]
+        for entry in top if split else []:
+            self._check_beside(entry, split)
+        for part in [part for part in SPLITS if part in split] or [""]:
+            self._add_classes(folder / part, part if "test" in split else "")
+        kept = {path.stem for path in folder.glob("*.dvc") if path.is_file()}
+        for entry in top:
+            if kept and _is_folder(entry) and entry.name not in kept:
+                self._fault(entry, f"is not kept by DVC, as the others are: dvc add {printable(entry.path)}")
+        if not self.faults:
+            self._check_classes(sorted({picture.label for picture in self.pictures}))
+
+    def _fault(self, where: "os.DirEntry[str] | Path", what: str) -> None:
+        self.faults.append(f"{printable(os.fspath(where))}: {what}")
+
+    def _check_beside(self, entry: "os.DirEntry[str]", split: list[str]) -> None:
+        """Report what is beside the folders train and test, or lacks in them."""
+        if entry.name in split:
+            if entry.is_symlink():
+                self._fault(entry, LINK)
+            if split == ["test"]:
+                self._fault(entry, f"has folders of classes, so {self.folder}/train must have them, too")
+        elif entry.name in SPLITS:
+            self._fault(entry, "has no folders of classes; make them, or delete it")
+        elif _is_folder(entry):
+            self._fault(entry, f"is beside {split[0]}; move its pictures into {self.folder}/{split[0]}/CLASS/")
+        else:
+            self._fault(entry, f"is in no class's folder; move it into {self.folder}/{split[0]}/CLASS/")
+
+    def _add_classes(self, folder: Path, part: str) -> None:
         names = set[str]()
-        for entry in _entries(folder / part):
-            where, name = printable(entry.path), _name(entry)
-            if not entry.is_dir():
-                faults.append(f"{where}: is in no class's folder; move it into one")
+        for entry in self._entries(folder):
+            name = _name(entry)
+            if not _is_folder(entry):
+                self._fault(entry, "is in no class's folder; move it into one" if _is_file(entry) else NO_FILE)
             elif entry.is_symlink():
-                faults.append(f"{where}: {LINK}")
-            elif name in names or not name.isprintable():
-                faults.append(f"{where}: is the name of another class, or cannot be one; rename the folder")
+                self._fault(entry, LINK)
+            elif name == "__pycache__" or name.endswith(".dvc") or {unicodedata.category(c) for c in name} & UNNAMEABLE:
+                self._fault(entry, "cannot be the name of a class; rename the folder")
+            elif name in names:
+                self._fault(entry, "is the name of another class as well; rename the folder")
             else:
                 names.add(name)
-                found += _of_class(Path(entry.path), part if "test" in split else "", name, faults)
-    if not faults:
-        _check_classes(folder, sorted({picture.label for picture in found}))
-    return found, faults
+                self._add_pictures(Path(entry.path), part, name)
+
+    def _add_pictures(self, folder: Path, part: str, label: str) -> None:
+        entries = self._entries(folder)
+        if folder.name.lower() in SPLITS and any(map(_is_folder, entries)):
+            return self._fault(folder, f"is called {self.folder}/{folder.name.lower()} if it is a split; rename it")
+        for entry in entries:
+            if _is_folder(entry):
+                self._fault(entry, "is a folder in a class's folder; move its pictures up into that")
+            elif not _is_file(entry):
+                self._fault(entry, NO_FILE)
+            elif any(unicodedata.category(each) == "Cs" for each in entry.name):
+                self._fault(entry, "has a name that is not UTF-8; rename it")
+            else:
+                self.pictures.append(Picture(Path(entry.path), part, label))
+        if not entries:
+            self._fault(folder, "has no pictures; add some, or delete the folder")
+        return None
+
+    def _entries(self, folder: "os.DirEntry[str] | Path") -> "list[os.DirEntry[str]]":
+        """Return what is in a folder, by name, but hidden files and those that DVC and file managers leave there."""
+        try:
+            with os.scandir(folder) as found:
+                kept = [entry for entry in found if not entry.name.startswith(".") and entry.name not in LEFT]
+        except (FileNotFoundError, NotADirectoryError):
+            return []
+        except OSError as error:
+            if (line := f"{printable(os.fspath(folder))}: cannot be read: {error.strerror}") not in self.faults:
+                self.faults.append(line)
+            return []
+        kept = [entry for entry in kept if not (entry.name.endswith(".dvc") and _is_file(entry))]
+        return sorted(kept, key=lambda entry: (_name(entry), entry.name))
+
+    def _check_classes(self, classes: list[str]) -> None:
+        if not classes:
+            raise UserError(
+                f"{self.folder}/: has no folders of pictures; make one for each class, such as {self.folder}/cats/. A "
+                f"temporary or queued experiment has only those that DVC knows: dvc add {self.folder}/*"
+            )
+        if not 2 <= len(classes) <= MOST_CLASSES:
+            names = ", ".join(classes[:3]) + (", ..." if len(classes) > 3 else "")
+            raise UserError(
+                f"{self.folder}/: must have from 2 to {MOST_CLASSES} folders, one for each class (got {len(classes)}: "
+                f"{names})"
+            )
 
 
-def _of_class(folder: Path, part: str, label: str, faults: list[str]) -> list[Picture]:
-    entries = _entries(folder)
-    for entry in entries:
-        if entry.is_dir():
-            faults.append(f"{printable(entry.path)}: is a folder in a class's folder; move its pictures up into that")
-    if not entries:
-        faults.append(f"{printable(str(folder))}: has no pictures; add some, or delete the folder")
-    return [Picture(Path(entry.path), part, label) for entry in entries if not entry.is_dir()]
+LINK = "is a link to a folder, whose changes DVC does not see; put the folder itself there"
+NO_FILE = "is a broken link, or neither a file nor a folder; delete it"
 
 
-def _entries(folder: Path) -> list[os.DirEntry[str]]:
-    """Return what is in a folder, by name, but hidden files and those that DVC and file managers leave there."""
+def _is_folder(entry: "os.DirEntry[str]") -> bool:
     try:
-        with os.scandir(folder) as found:
-            kept = [entry for entry in found if not entry.name.startswith(".") and not LEFT.fullmatch(entry.name)]
-    except (FileNotFoundError, NotADirectoryError):
-        return []
-    except OSError as error:
-        raise UserError(f"{folder}: cannot be read: {error.strerror}") from None
-    return sorted(kept, key=lambda entry: (_name(entry), entry.name))
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
 
 
-def _name(entry: os.DirEntry[str]) -> str:
+def _is_file(entry: "os.DirEntry[str]") -> bool:
+    try:
+        return entry.is_file()
+    except OSError:
+        return False
+
+
+def _name(entry: "os.DirEntry[str]") -> str:
     return unicodedata.normalize("NFC", entry.name)  # macOS may write é as two characters
-
-
-def _check_classes(folder: Path, classes: list[str]) -> None:
-    if not classes:
-        raise UserError(
-            f"{folder}/: has no folders of pictures; make one for each class, such as {folder}/cats/. A temporary or "
-            f"queued experiment has only those that DVC knows: dvc add {folder}/*"
-        )
-    if not 2 <= len(classes) <= MOST_CLASSES:
-        names = ", ".join(classes[:3]) + (", ..." if len(classes) > 3 else "")
-        raise UserError(
-            f"{folder}/: must have from 2 to {MOST_CLASSES} folders, one for each class (got {len(classes)}: {names})"
-        )

@@ -15,7 +15,7 @@ from cifar10.core.files import file_digest
 from cifar10.machine.cores import physical_cores
 from cifar10.pictures import printable
 from cifar10.pictures.reader import Reader
-from cifar10.sources.folders import Picture, find_pictures
+from cifar10.sources.folders import Found, Picture
 
 TEST_SHARE = 5  # every fifth picture, by its content
 
@@ -26,7 +26,8 @@ def read_pictures(name: str) -> Dataset:
     Without `name`/test, about a fifth of each class is the test split. The content of a file alone decides where it
     belongs, so a new picture moves no other one. Raise UserError, which lists every fault, one line each.
     """
-    found, faults = find_pictures(Path(name))
+    folder = Found(Path(name))
+    found, faults = folder.pictures, folder.faults
     classes = sorted({picture.label for picture in found})
     # A file may be unreadable as well, so these faults come together with those of the folders.
     images, digests = np.empty((len(found), SIDE, SIDE, 3), np.uint8), list[str]()
@@ -84,14 +85,15 @@ def _part(digest: str) -> str:
 
 
 def _twice(found: list[Picture], parts: list[str], digests: list[str]) -> Iterator[str]:
-    """Yield a line for each file whose bytes are also those of a picture in another split or class."""
+    """Yield a line for each file whose bytes are also those of another picture."""
     first = dict[str, int]()
     for i, digest in enumerate(digests):
         other = first.setdefault(digest, i)
-        if found[i].label != found[other].label or parts[i] != parts[other]:
-            where = "of another class" if parts[i] == parts[other] else "in the other split"
+        if other != i:
+            where = ", of another class" * (found[i].label != found[other].label)
+            where += ", in the other split" * (parts[i] != parts[other])
             names = [printable(str(found[each].path)) for each in (i, other)]
-            yield f"{names[0]}: is the same picture as {names[1]}, which is {where}; delete one of them"
+            yield f"{names[0]}: is the same picture as {names[1]}{where}; delete one of them"
 
 
 def _without_pictures(found: list[Picture], parts: list[str]) -> Iterator[str]:
@@ -99,9 +101,13 @@ def _without_pictures(found: list[Picture], parts: list[str]) -> Iterator[str]:
     have = {(picture.label, part) for picture, part in zip(found, parts, strict=True)}
     for label, folder in {picture.label: picture.path.parent for picture in found}.items():
         for part in ("train", "test"):
-            if (label, part) not in have:
+            if (label, part) in have:
+                continue
+            if any(picture.part for picture in found):
+                yield f"{printable(str(folder.parent.parent / part / folder.name))}: has no pictures; add some"
+            else:
                 number = sum(picture.label == label for picture in found)
                 yield (
-                    f"{printable(str(folder))}: of the {number} pictures of this class, none is in the {part} split; "
-                    "add some, or choose the splits yourself: pictures/train/CLASS/ and pictures/test/CLASS/"
+                    f"{printable(str(folder))}: of its {number} pictures, none is in the {part} split; add some, or "
+                    "choose the splits yourself: pictures/train/CLASS/ and pictures/test/CLASS/"
                 )
