@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from cifar10.core.errors import UserError
-from tools.compare.effects import columns_of, draw_effects, effects
+from tools.compare.effects import columns_of, draw_effects, effects, searched
 from tools.compare.runs import Run
 from tools.compare.settings import Setting
 from tools.sweep.plan import Experiment, Values
@@ -163,7 +163,7 @@ def made_up(count: int = 40) -> list[Setting]:
     for i in range(count):
         a, b, c = random.uniform(0, 2), 10 ** random.uniform(-2, 0), int(random.integers(1, 9))
         value = 0.8 + 0.02 * a + 0.02 * np.log10(b) + random.normal(0, 0.001)
-        params: dict[str, Any] = {"a": a, "b": b, "c": c, "fixed": 1, "word": "x", "switch": bool(i % 2)}
+        params: dict[str, Any] = {"a": a, "b": b, "c": c, "fixed": 1, "word": "x", "switch": True}
         run = Run(f"r{i}", params | {"seed": 0}, {"validation_accuracy": value}, "", {}, ())
         found.append(Setting(f"s{i}", params, [run], False))
     return found
@@ -195,6 +195,9 @@ def test_what_each_setting_did() -> None:
     assert table["validation accuracy over it, points"][0].startswith(f"{100 * made['a'].slope:+.2f} ± ")
     assert draw_effects(found, "validation_accuracy", list(made.values())).startswith(b"\x89PNG")
     assert effects(found[:12], "validation_accuracy") == []  # too few for three numbers
+    # What differs in something else as well, such as the default, takes no part.
+    other = found[0]._replace(params=found[0].params | {"fixed": 2})
+    assert searched([other, *found]) == found
     same = [s._replace(runs=[s.runs[0]._replace(numbers={"validation_accuracy": 0.5})]) for s in found]
     assert [effect.importance for effect in effects(same, "validation_accuracy")] == [None] * 3
 

@@ -16,7 +16,7 @@ from cifar10.core.errors import UserError
 from cifar10.core.files import write_atomically
 from stages.support.formats import write_csv
 from tools.compare.comparable import distinct, of_one_kind
-from tools.compare.effects import Effect, columns_of, draw_effects, effects
+from tools.compare.effects import Effect, columns_of, draw_effects, effects, searched
 from tools.compare.plot import draw
 from tools.compare.runs import find_runs
 from tools.compare.settings import Setting, difference, settings, varied
@@ -98,11 +98,15 @@ def compare(patterns: Sequence[str], base_name: str | None) -> None:
         made += f" and {PLOT}"
     else:
         PLOT.unlink(missing_ok=True)
-    made_of = effects(found, by)
+    group = searched(found)
+    made_of = effects(group, by)
     if made_of:  # a search: what each setting did says more than a row for each trial
         notes.append(f"the best {BEST} of {len(found)} settings; all are in {CSV}")
+        for cells, setting in zip(rows, found, strict=True):
+            if setting in group and not setting.is_base:
+                cells["setting"] = ", ".join(f"{each.name} {as_yaml(setting.params[each.name])}" for each in made_of)
         write_csv(str(EFFECTS_CSV), Effect._fields, made_of)
-        write_atomically(EFFECTS_PLOT, draw_effects(found, by, made_of))
+        write_atomically(EFFECTS_PLOT, draw_effects(group, by, made_of))
         made += f", {EFFECTS_CSV} and {EFFECTS_PLOT}"
     else:
         EFFECTS_CSV.unlink(missing_ok=True)
@@ -110,7 +114,13 @@ def compare(patterns: Sequence[str], base_name: str | None) -> None:
     shown = [cells for i, cells in enumerate(rows) if i < BEST or cells["base"]] if made_of else rows
     print(table(shown), "± standard deviation over the seeds; of a difference: its standard error", sep="\n")
     if made_of:
-        print("", aligned(columns_of(made_of, by)), "± standard error of a linear fit of all settings", "", sep="\n")
+        print(
+            "",
+            aligned(columns_of(made_of, by)),
+            f"± standard error of a linear fit of {len(group)} settings",
+            "",
+            sep="\n",
+        )
     notes += [*left_out, *same, f"{made}: settings: {len(found)}, runs: {len(runs)}"]
     print(*notes, sep="\n")
 

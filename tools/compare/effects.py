@@ -1,5 +1,6 @@
 """Say what each number of a search did: its slope in a linear fit, its importance, and a plot of all trials."""
 
+from collections import defaultdict
 from collections.abc import Sequence
 from contextlib import suppress
 from statistics import mean
@@ -25,9 +26,18 @@ class Effect(NamedTuple):
     importance: float | None  # 0...1 by Optuna; None if it is not installed
 
 
+def searched(found: Sequence[Setting]) -> list[Setting]:
+    """Return the largest group of settings that differ in nothing but numbers of which there are more than two."""
+    ranges = {name for name, values in _numbers(found).items() if len(set(values)) > 2}
+    groups = defaultdict[frozenset[Any], list[Setting]](list)
+    for setting in found:
+        groups[frozenset(item for item in setting.params.items() if item[0] not in ranges)].append(setting)
+    return max(groups.values(), key=len)
+
+
 def effects(found: Sequence[Setting], by: str) -> list[Effect]:
     """Fit the mean of `by` to all numbers that vary, each from 0 to 1 over its range. None if settings are too few."""
-    ranges = {name: values for name, values in _numbers(found).items() if len(set(values)) > 2}
+    ranges = _numbers(found)
     if not ranges or len(found) < max(LEAST, EACH * len(ranges) + 1):
         return []
     logs = {name: _logarithmic(np.array(values)) for name, values in ranges.items()}
