@@ -44,9 +44,9 @@ def test_the_space_has_the_types_of_the_schema() -> None:
     wanted = space(WORDS)
     assert wanted.seeds == ["0", "1"]
     lr, momentum, hole, optimizer = wanted.distributions.values()
-    assert (lr.log, momentum.log, hole.log) == (True, False, False)  # type: ignore[union-attr]
+    assert (lr.log, momentum.log, hole.log) == (True, False, False)
     assert isinstance(hole, optuna.distributions.IntDistribution)
-    assert optimizer.choices == ("sgd", "muon")  # type: ignore[union-attr]
+    assert optimizer.choices == ("sgd", "muon")
     assert ends(wanted) == [
         {"lr": "0.05", "muon.momentum": "0.85", "augmentation.hole_size": "4", "optimizer": "sgd"},
         {"lr": "0.5", "muon.momentum": "0.97", "augmentation.hole_size": "12", "optimizer": "muon"},

@@ -94,7 +94,7 @@ def _importance(ranges: dict[str, list[float]], logs: dict[str, bool], target: A
         study.add_trial(optuna.create_trial(params=params, distributions=dict(space), value=float(value)))
     evaluator = optuna.importance.FanovaImportanceEvaluator(seed=0)
     with suppress(RuntimeError):  # all trials are equal
-        return optuna.importance.get_param_importances(study, evaluator=evaluator)
+        return dict(optuna.importance.get_param_importances(study, evaluator=evaluator))
     return {}
 
 

@@ -13,14 +13,14 @@ from typing import Any, NamedTuple
 
 import optuna
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
-from optuna.trial import Trial, TrialState
+from optuna.trial import TrialState
 
 from cifar10.core.errors import UserError
 from cifar10.core.params import Params
 from tools.sweep.plan import Values, grid
 
 ROUND = 8  # trials that are proposed together; TPE learns from those before them
-Distribution = CategoricalDistribution | FloatDistribution | IntDistribution
+Distribution = Any  # Optuna's Categorical-, Float- or IntDistribution; it may not be installed where types are checked
 SAMPLERS = ("tpe", "random")
 MAXIMIZE, MINIMIZE = optuna.study.StudyDirection.MAXIMIZE, optuna.study.StudyDirection.MINIMIZE
 OBJECTIVES = {"validation_accuracy": MAXIMIZE, "validation_loss": MINIMIZE}
@@ -143,13 +143,13 @@ def search(
     return sorted(found, key=lambda each: (each.objective is None, sign * (each.objective or 0.0)))
 
 
-def ask(study: optuna.Study, wanted: Space, sampler: str, first: int, count: int) -> list[tuple[Values, Trial]]:
+def ask(study: Any, wanted: Space, sampler: str, first: int, count: int) -> list[tuple[Values, Any]]:
     """Return the next `count` settings. The seed of the sampler is the number of the first, so it needs no memory."""
     if sampler == "random":
         study.sampler = optuna.samplers.RandomSampler(seed=first)
     else:
         study.sampler = optuna.samplers.TPESampler(seed=first, constant_liar=True)
-    asked = list[tuple[Values, Trial]]()
+    asked = list[tuple[Values, Any]]()
     for _ in range(count):
         trial = study.ask(dict(wanted.distributions))
         asked.append(({key: _text(trial.params[key], each) for key, each in wanted.distributions.items()}, trial))
