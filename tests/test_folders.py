@@ -178,10 +178,10 @@ def test_dvc_keeps_all_folders_or_none() -> None:
 def test_names_of_other_scripts_may_join_letters() -> None:
     fill("نیم\u200cفاصله", "\N{MAN}\u200d\N{WOMAN}", "a\u00a0b")  # noqa: RUF001 # Persian
     assert len(read_pictures("pictures").classes) == 3
-    for name in ("x.dvc", "__pycache__"):
+    for name in ("x.dvc", "__pycache__", "dvc_plots"):
         Path("pictures", name).mkdir()
     said = "cannot be the name of a class; rename the folder"
-    assert faults() == [f"pictures/__pycache__: {said}", f"pictures/x.dvc: {said}"]
+    assert faults() == [f"pictures/{name}: {said}" for name in ("__pycache__", "dvc_plots", "x.dvc")]
 
 
 def test_a_split_that_is_a_link() -> None:

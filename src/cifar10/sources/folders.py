@@ -9,6 +9,7 @@ from cifar10.core.errors import UserError
 from cifar10.pictures import printable
 
 LEFT = ("Thumbs.db", "desktop.ini")  # by file managers
+IGNORED = ("__pycache__", "dvc_plots")  # by DVC, see .dvcignore
 SPLITS = ("train", "test")
 UNNAMEABLE = {"Cc", "Cs", "Zl", "Zp"}  # Unicode's categories of control codes, invalid bytes and line ends
 MOST_CLASSES = 256  # a label is a uint8
@@ -66,7 +67,7 @@ class Found:
                 self._fault(entry, "is in no class's folder; move it into one" if _is_file(entry) else NO_FILE)
             elif entry.is_symlink():
                 self._fault(entry, LINK)
-            elif name == "__pycache__" or name.endswith(".dvc") or {unicodedata.category(c) for c in name} & UNNAMEABLE:
+            elif name in IGNORED or name.endswith(".dvc") or {unicodedata.category(c) for c in name} & UNNAMEABLE:
                 self._fault(entry, "cannot be the name of a class; rename the folder")
             elif name in names:
                 self._fault(entry, "is the name of another class as well; rename the folder")
