@@ -43,6 +43,8 @@ def read_pictures(name: str) -> Dataset:
     if faults:
         raise UserError("\n".join(faults))
     labels = np.array([classes.index(picture.label) for picture in found], np.uint8)
+    if copies := len(digests) - len(set(digests)):
+        print(f"note: {copies:,} pictures are the same as others of their class, so a validation split may share some")
     train = np.array(parts) == "train"
     print(f"{len(classes)} classes: {train.sum():,} training and {(~train).sum():,} test pictures", flush=True)
     return Dataset(Split(images[train], labels[train]), Split(images[~train], labels[~train]), classes)
@@ -85,13 +87,13 @@ def _part(digest: str) -> str:
 
 
 def _twice(found: list[Picture], parts: list[str], digests: list[str]) -> Iterator[str]:
-    """Yield a line for each file whose bytes are also those of another picture."""
+    """Yield a line for each file whose bytes are also those of a picture of another class or in the other split."""
     first = dict[str, int]()
     for i, digest in enumerate(digests):
         other = first.setdefault(digest, i)
-        if other != i:
-            where = ", of another class" * (found[i].label != found[other].label)
-            where += ", in the other split" * (parts[i] != parts[other])
+        where = ", of another class" * (found[i].label != found[other].label)
+        where += ", in the other split" * (parts[i] != parts[other])
+        if where:
             names = [printable(str(found[each].path)) for each in (i, other)]
             yield f"{names[0]}: is the same picture as {names[1]}{where}; delete one of them"
 
