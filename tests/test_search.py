@@ -14,13 +14,13 @@ from cifar10.core.errors import UserError
 from tools.compare.effects import columns_of, draw_effects, effects, searched
 from tools.compare.runs import Run
 from tools.compare.settings import Setting
-from tools.sweep.plan import Experiment, Values
+from tools.sweep.plan import Experiment, Values, is_range
 
 optuna = pytest.importorskip("optuna", reason="make setup-cluster installs it")
 
 from tools.sweep import search  # noqa: E402 # needs Optuna
 from tools.sweep.__main__ import search_settings  # noqa: E402
-from tools.sweep.search import checked, ends, is_range, means, space, with_seeds  # noqa: E402
+from tools.sweep.search import checked, ends, means, space, with_seeds  # noqa: E402
 
 WORDS = [
     "lr=0.05..0.5:log",

@@ -18,7 +18,7 @@ from tools.recipe import overrides
 from tools.records import experiment_refs
 from tools.repository import blobs
 from tools.start import run_tool
-from tools.sweep.plan import Experiment, Values, grid, plan, rows
+from tools.sweep.plan import Experiment, Values, grid, is_range, plan, rows
 from tools.sweep.refs import arrived, clean_commit, digest, published
 
 DIVERGED = "no network was written"  # which train says if the loss is not finite
@@ -41,7 +41,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if not arguments.grid and not arguments.file:
         raise UserError("name the values to try: make sweep GRID='lr=0.05,0.1 seed=0,1,2'")
-    searches = any(".." in word for word in arguments.grid)
+    searches = any(map(is_range, arguments.grid))
     if searches != bool(arguments.trials):
         raise UserError("a search needs both, ranges and a number of trials: make sweep GRID='lr=0.05..0.5' TRIALS=40")
     sweep = Sweep(clean_commit(arguments.file), arguments.recipe, arguments.address, arguments.dry_run)
@@ -119,7 +119,7 @@ def search_settings(sweep: Sweep, arguments: argparse.Namespace) -> None:
         if others := [name for name, why in failed.items() if DIVERGED not in why]:
             # Told as failed, they would lead to other trials than the same command proposes when they have succeeded.
             raise UserError(f"{len(others)} experiments failed, see above; the same command tries again")
-        numbers = {} if sweep.dry_run else sweep.numbers(experiments, objective)
+        numbers = sweep.numbers(experiments, objective)
         values: dict[frozenset[Any], float] = {
             frozenset(setting.items()): numbers[each.name]
             for setting, each in zip(every, experiments, strict=True)

@@ -78,17 +78,27 @@ def placed(experiment: Experiment, gpus: bool) -> tuple[dict[str, Any], dict[str
     return changes, {"num_cpus": changes.get("threads", params["threads"])}
 
 
+def is_range(word: str) -> bool:
+    return ".." in word.partition("=")[2]
+
+
 def grid(words: Iterable[str]) -> list[Values]:
     """Return every combination, four for ["lr=0.1,0.2", "seed=0,1"]."""
-    axes: dict[str, list[str]] = {}
+    named = axes(words)
+    return [dict(zip(named, values, strict=True)) for values in itertools.product(*named.values())]
+
+
+def axes(words: Iterable[str]) -> dict[str, list[str]]:
+    """Return {"lr": ["0.1", "0.2"], "seed": ["0", "1"]} for these words."""
+    found: dict[str, list[str]] = {}
     for word in words:
         key, equals, values = word.partition("=")
         if not equals or not key or "" in values.split(","):
             raise UserError(f"{word}: write a parameter and its values like this: lr=0.05,0.1")
-        if key in axes:
-            raise UserError(f"{key}: given twice; write its values together: {key}={','.join(axes[key])},{values}")
-        axes[key] = values.split(",")
-    return [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
+        if key in found:
+            raise UserError(f"{key}: given twice; write its values together: {key}={','.join(found[key])},{values}")
+        found[key] = values.split(",")
+    return found
 
 
 def rows(path: Path) -> list[Values]:

@@ -17,7 +17,7 @@ from optuna.trial import TrialState
 
 from cifar10.core.errors import UserError
 from cifar10.core.params import Params
-from tools.sweep.plan import Values, grid
+from tools.sweep.plan import Values, axes, is_range
 
 ROUND = 8  # trials that are proposed together; TPE learns from those before them
 Distribution = Any  # Optuna's Categorical-, Float- or IntDistribution; it may not be installed where types are checked
@@ -49,15 +49,10 @@ def checked(trials: str, sampler: str, objective: str) -> tuple[int, str]:
     return int(trials), objective
 
 
-def is_range(word: str) -> bool:
-    return ".." in word.partition("=")[2]
-
-
 def space(words: Iterable[str]) -> Space:
     """Return what the words allow: lr=0.05..0.5:log, optimizer=sgd,muon, seed=0,1. Raise UserError if one is wrong."""
     words = list(words)
-    lists = [word for word in words if not is_range(word)]
-    choices = {key: [values[key] for values in grid([word])] for word in lists for key in grid([word])[0]}
+    choices = axes(word for word in words if not is_range(word))
     distributions: dict[str, Distribution] = {}
     for word in words:
         key = word.partition("=")[0]
@@ -67,7 +62,7 @@ def space(words: Iterable[str]) -> Space:
             distributions[key] = _range(word)
         elif key != "seed":
             distributions[key] = CategoricalDistribution(choices[key])
-    if is_range(f"seed={''.join(choices.get('seed', []))}") or "seed" in distributions:
+    if "seed" in distributions:
         raise UserError("seed: has no range; name the seeds whose mean counts: seed=0,1")
     return Space(distributions, choices.get("seed", []))
 

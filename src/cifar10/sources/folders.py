@@ -13,6 +13,8 @@ IGNORED = ("__pycache__", "dvc_plots")  # by DVC, see .dvcignore
 SPLITS = ("train", "test")
 UNNAMEABLE = {"Cc", "Cs", "Zl", "Zp"}  # Unicode's categories of control codes, invalid bytes and line ends
 MOST_CLASSES = 256  # a label is a uint8
+LINK = "is a link to a folder, whose changes DVC does not see; put the folder itself there"
+NO_FILE = "is a broken link, or neither a file nor a folder; delete it"
 
 
 class Picture(NamedTuple):
@@ -118,10 +120,6 @@ class Found:
                 f"{self.folder}/: must have from 2 to {MOST_CLASSES} folders, one for each class (got {len(classes)}: "
                 f"{names})"
             )
-
-
-LINK = "is a link to a folder, whose changes DVC does not see; put the folder itself there"
-NO_FILE = "is a broken link, or neither a file nor a folder; delete it"
 
 
 def _is_folder(entry: "os.DirEntry[str]") -> bool:

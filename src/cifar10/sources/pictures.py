@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from queue import SimpleQueue
 
@@ -66,20 +67,15 @@ def _read(paths: list[Path], at_once: int = 1000) -> Iterator[tuple[str, bytes, 
         finally:
             free.put(reader)
 
-    readers = [Reader() for _ in range(count)]
-    for reader in readers:
-        free.put(reader)
-    pool = ThreadPoolExecutor(max(1, count))
-    try:
-        with tqdm(total=len(paths), unit=" pictures", disable=None) as bar:  # no bar if stderr is not a terminal
-            for start in range(0, len(paths), at_once):
-                for result in pool.map(read, paths[start : start + at_once]):
-                    yield result
-                    bar.update()
-    finally:
-        pool.shutdown(cancel_futures=True)
-        for reader in readers:
-            reader.__exit__()
+    with ExitStack() as stack, tqdm(total=len(paths), unit=" pictures", disable=None) as bar:  # only on a terminal
+        for _ in range(count):
+            free.put(stack.enter_context(Reader()))
+        pool = ThreadPoolExecutor(max(1, count))
+        stack.callback(pool.shutdown, cancel_futures=True)  # before the readers end
+        for start in range(0, len(paths), at_once):
+            for result in pool.map(read, paths[start : start + at_once]):
+                yield result
+                bar.update()
 
 
 def _part(digest: str) -> str:
