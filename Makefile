@@ -7,7 +7,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # What a hook, a notebook or a shell exports for others stays outside.
 unexport _ $(shell python3 -I src/cifar10/core/environment.py 2>/dev/null)
 # An argument is what was typed: make NAME=value. A shell may export such a name for something else.
-ARGUMENTS := PYTHON TORCH CLUSTER RECIPE SEED GRID FILE ADDRESS TRIALS SAMPLER OBJECTIVE COMMIT EXPERIMENTS BASE COMPARE COUNT MODULES
+ARGUMENTS := PYTHON TORCH CLUSTER RECIPE SEED GRID FILE ADDRESS TRIALS SAMPLER OBJECTIVE PER_GPU COMMIT EXPERIMENTS BASE COMPARE COUNT MODULES
 $(foreach name,$(ARGUMENTS),$(if $(filter environment,$(origin $(name))),\
 	$(warning note: $(name) is in the environment, where make does not read it; type: make ... $(name)=...)$(eval $(name) :=)))
 # `make lock` and `make audit` trust the system's certificates as setup.sh does.
@@ -52,6 +52,7 @@ train: setup ## run a recipe as an experiment: make train RECIPE=reference SEED=
 sweep: setup-cluster ## many experiments on Ray: GRID='lr=0.05,0.1 seed=0,1'; a search: GRID='lr=0.05..0.5:log' TRIALS=40
 	@$(BIN)/python -m tools.sweep $(GRID) $(if $(RECIPE),--recipe "$(RECIPE)") \
 		$(if $(FILE),--file "$(FILE)") $(if $(ADDRESS),--address "$(ADDRESS)") $(if $(TRIALS),--trials "$(TRIALS)") \
+		$(if $(PER_GPU),--per-gpu "$(PER_GPU)") \
 		$(if $(SAMPLER),--sampler "$(SAMPLER)") $(if $(OBJECTIVE),--objective "$(OBJECTIVE)")
 
 lint: setup ## ruff and mypy

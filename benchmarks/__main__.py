@@ -1,5 +1,7 @@
 """Compare the speed with the tutorial loop and the machine, in about ten minutes. Run nothing else meanwhile.
 
+On a GPU, the last part measures many trainings at once instead of the stages.
+
 Speed does not depend on what the pictures show, so they are random and the benchmark needs no data. The two sides of a
 comparison run in turn, and their ratio is the median over the rounds, so that a slow minute affects both.
 """
@@ -12,6 +14,7 @@ from pathlib import Path
 from statistics import median
 from typing import NamedTuple
 
+from benchmarks import gpu
 from benchmarks.hotspots import hotspots, matmul_flops
 from benchmarks.processes import imports, memory, pipeline, with_recipe
 from benchmarks.tutorial import STATISTICS, Tutorial, pictures, timed, tutorial_loader
@@ -109,6 +112,10 @@ def main() -> None:
     for share, name in hotspots(params, runtime):
         print(f"  {share:>6.1%}  {name}")
 
+    if runtime.device.type == "cuda":
+        print()
+        return gpu.measure(count=16, epochs=35, images=CIFAR10)
+
     print("\nseconds an epoch, images a second")
     for images in (10_000, 20_000, 40_000):
         seconds = median(training(pictures(images), params).seconds[0] for _ in range(3))
@@ -123,6 +130,7 @@ def main() -> None:
     print("\npeak memory with 50,000 training images, MB")
     for name, megabytes in memory(pictures(50_000), pictures(10_000), STATISTICS):
         print(f"  {name:<14} {megabytes:>6,.0f}")
+    return None
 
 
 if __name__ == "__main__":

@@ -82,7 +82,9 @@ def test_a_learning_rate_may_be_a_tensor(params: Params, form: str) -> None:
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-@pytest.mark.parametrize("values", [{}, {"dropout": 0.1}, {"optimizer": "sgd"}, {"optimizer": "adam", "lr": 0.001}])
+@pytest.mark.parametrize(
+    "values", [{}, {"dropout": 0.1}, {"optimizer": "sgd"}, {"optimizer": "adam", "lr": 0.001}, {"schedule": "plateau"}]
+)
 def test_a_graph_changes_no_bit(params: Params, monkeypatch: pytest.MonkeyPatch, values: dict[str, Any]) -> None:
     changed = params.model_copy(update={"device": "cuda", "epochs": 2} | values)
     random = np.random.default_rng(0)

@@ -1,6 +1,7 @@
 """make sweep: what runs, under which names; and, with Ray, that each experiment arrives once, whatever is lost."""
 
 import contextlib
+import os
 import re
 import shutil
 import signal
@@ -11,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -20,7 +22,8 @@ from tests.clone import PARAMS, Clone, changed
 from tests.repository import commit, git, init
 from tools import session
 from tools.records import experiment_refs
-from tools.sweep.plan import grid, placed, plan, rows
+from tools.sweep.placement import Machine, place
+from tools.sweep.plan import Experiment, grid, plan, rows
 from tools.sweep.refs import arrived, clean_commit, published
 
 RAY = Path(sys.executable).with_name("ray")
@@ -106,18 +109,66 @@ def test_an_axis_comes_before_the_recipe_and_that_before_the_workspace() -> None
     assert [each.params[name] for name in ("dropout", "batch_size", "lr")] == [0.5, 16, 0.4]
 
 
-@pytest.mark.usefixtures("folder")
-def test_each_experiment_gets_a_core_or_as_many_as_it_has_threads_or_a_gpu() -> None:
-    base, head = changed(PARAMS, threads="auto", workers="auto", device="auto"), git("rev-parse", "HEAD")
-    (each,) = plan(head, base, {}, [{"lr": "0.3"}])
-    changes, resources = placed(each, gpus=False)
-    assert (changes["lr"], changes["threads"], changes["workers"], resources) == (0.3, 1, 0, {"num_cpus": 1})
-    changes, resources = placed(each, gpus=True)
-    assert ("threads" in each.changes, changes, resources) == (True, each.changes, {"num_gpus": 1})
-    assert changes["threads"] == changes["workers"] == "auto"
-    (each,) = plan(head, base, {}, [{"threads": "4", "workers": "2", "device": "cpu"}])
-    changes, resources = placed(each, gpus=True)
-    assert (changes["threads"], changes["workers"], resources) == (4, 2, {"num_cpus": 4})
+def machine(cpu: float, gpu: float = 0, name: str = "here") -> dict[str, Any]:
+    return {"Resources": {"CPU": cpu, "GPU": gpu}, "NodeManagerHostname": name}
+
+
+@pytest.fixture
+def planned(folder: Path) -> Callable[[str], list[Experiment]]:
+    """Plan experiments on parameters that leave everything about the machine to it."""
+    base = changed(PARAMS, threads="auto", workers="auto", device="auto", batch_size=128)
+    head = git("-C", str(folder), "rev-parse", "HEAD")
+    return lambda words: plan(head, base, {}, grid(words.split()))
+
+
+def test_each_experiment_gets_a_core_or_as_many_as_it_has_threads_or_a_gpu(
+    planned: Callable[[str], list[Experiment]],
+) -> None:
+    (each,) = place(planned("lr=0.3"), 1, [machine(8)], never)
+    assert [each.changes[name] for name in ("lr", "threads", "workers")] == [0.3, 1, 0]
+    assert each.resources == {"num_cpus": 1}
+    experiments = planned("lr=0.3")
+    (each,) = place(experiments, 1, [machine(8), machine(8, 1)], never)
+    assert each.changes == experiments[0].changes
+    assert each.changes["threads"] == each.changes["workers"] == "auto"
+    assert each.resources == {"num_gpus": 1, "num_cpus": 0}
+    (each,) = place(planned("threads=4 workers=2 device=cpu"), 1, [machine(8, 1)], never)
+    assert (each.changes["threads"], each.changes["workers"], each.resources) == (4, 2, {"num_cpus": 4})
+    with pytest.raises(UserError, match=r"^threads: must be auto or <= 8, the cores of the largest machine \(got 9\)$"):
+        place(planned("threads=9"), 1, [machine(8), machine(2)], never)
+
+
+def never(_: Machine) -> list[int]:
+    raise AssertionError("the memory of a GPU that is not shared does not matter")
+
+
+@pytest.mark.parametrize("per_gpu", [2, 3, 7, 16, 100])
+def test_experiments_that_share_a_gpu_share_its_cores(planned: Callable[[str], list[Experiment]], per_gpu: int) -> None:
+    (each,) = place(planned("lr=0.3"), per_gpu, [machine(64, 2), machine(16, 1)], lambda _: [])
+    assert each.changes["threads"] == 1
+    assert (each.changes["workers"] + 1) * per_gpu <= max(16, per_gpu)  # cores of each GPU of the smaller machine
+    share = round(each.resources["num_gpus"] * 10_000)  # as Ray counts
+    assert share * per_gpu <= 10_000 < share * (per_gpu + 1)
+    (each,) = place(planned("threads=4 workers=3"), per_gpu, [machine(16, 1)], lambda _: [])
+    assert (each.changes["threads"], each.changes["workers"], each.resources["num_cpus"]) == (4, 3, 0)
+
+
+def test_a_gpu_is_shared_if_it_has_the_memory(planned: Callable[[str], list[Experiment]]) -> None:
+    experiments = planned("lr=0.1 batch_size=128,1000")  # 2,500 MB + 4 MB for each of at most 1,000 images
+    free = {"first": [6_500, 20_000], "second": [26_000]}
+    machines = [machine(8, 1, "first"), machine(8, 1, "second")]
+    place(experiments, 3, machines, lambda each: free[each["NodeManagerHostname"]])  # the GPU with more is the one
+    for per_gpu, fault in {
+        4: "PER_GPU=4: needs about 26,000 MB of each GPU, but one of first has 20,000 MB free; use PER_GPU=3",
+        5: "PER_GPU=5: needs about 32,500 MB of each GPU, but one of first has 20,000 MB free; use PER_GPU=3",
+    }.items():
+        with pytest.raises(UserError, match=f"^{fault}$"):
+            place(experiments, per_gpu, machines, lambda each: free[each["NodeManagerHostname"]])
+    with pytest.raises(UserError, match=r"has 6,499 MB free; end what else uses it$"):
+        place(experiments, 2, [machine(8, 1)], lambda _: [6_499])
+    with pytest.raises(UserError, match=r"^PER_GPU=2: there is no GPU here; leave PER_GPU out$"):
+        place(experiments, 2, [machine(8)], lambda _: [])
+    place(experiments, 2, [machine(8, 1)], lambda _: [])  # not known
 
 
 @pytest.mark.usefixtures("folder")
@@ -364,7 +415,8 @@ def test_each_experiment_arrives_once_although_a_machine_is_lost(tmp_path: Path)
 
 @pytest.mark.skipif(not RAY.exists(), reason="Ray is not installed; make setup-cluster")
 def test_a_search_that_is_killed_goes_on_and_runs_nothing_twice(tmp_path: Path) -> None:
-    """Nine trials are two rounds, so the last one follows from the results of the others."""
+    """Nine trials are two rounds, so the last one follows from the results of the others. Three run at once on a GPU,
+    which Ray only believes to be there."""
     hub = Clone.make(tmp_path / "hub")
     (hub.path / "dvc.yaml").write_text(PIPELINE.replace("metrics/test.json", "metrics/train.json"))
     work = WORK.replace("metrics/test.json", "metrics/train.json").replace(
@@ -373,7 +425,17 @@ def test_a_search_that_is_killed_goes_on_and_runs_nothing_twice(tmp_path: Path) 
     (hub.path / "work.py").write_text(f"FOLDER = {str(tmp_path)!r}\n{work}")
     hub.commit("search")
     ran = tmp_path / "ran"
-    command = [sys.executable, "-m", "tools.sweep", "lr=0.05..0.5:log", "seed=0", "--trials", "9"]
+    smi = tmp_path / "bin/nvidia-smi"
+    smi.parent.mkdir()
+    smi.write_text("#!/bin/sh\necho 9000\n")
+    smi.chmod(0o755)
+    command = ["env", 'RAY_OVERRIDE_RESOURCES={"GPU": 1}', f"PATH={smi.parent}:{os.environ['PATH']}", sys.executable]
+    command += ["-m", "tools.sweep", "lr=0.05..0.5:log", "seed=0", "--trials", "9", "--per-gpu"]
+    refused = hub.run(*command, "4", code=1)
+    assert "error: sweep: PER_GPU=4: needs about" in refused
+    assert "has 9,437 MB free; use PER_GPU=" in refused
+    assert not ran.exists()
+    command.append("3")
     first = hub.start(*command)
     wait_for(lambda: len(experiments(hub)) >= 3 or first.poll() is not None)
     assert first.poll() is None
@@ -385,10 +447,11 @@ def test_a_search_that_is_killed_goes_on_and_runs_nothing_twice(tmp_path: Path) 
     rates = sorted(line.split()[0] for line in ran.read_text().splitlines())
     assert len(found) == 9
     assert len(set(rates)) == 9  # another trial would have another rate
-    assert len(rates) <= 11  # two were running when the hub was killed
+    assert len(rates) <= 12  # three were running when the hub was killed
     best = max(map(float, rates))
     assert f"  {best:.4f}  lr={best:g}" in output
     assert "9 experiments" not in output  # in rounds
+    assert "3 running" in output
     assert "8 experiments, 8 of them are there already" in hub.run(*command)
     assert experiments(hub) == found
 

@@ -18,7 +18,7 @@ from tools.recipe import overrides
 from tools.records import experiment_refs
 from tools.repository import blobs
 from tools.start import run_tool
-from tools.sweep.plan import Experiment, Values, grid, is_range, plan, rows
+from tools.sweep.plan import Experiment, Values, grid, is_range, plan, rows, whole_number
 from tools.sweep.refs import arrived, clean_commit, digest, published
 
 DIVERGED = "no network was written"  # which train says if the loss is not finite
@@ -32,6 +32,7 @@ def main() -> None:
     parser.add_argument("--recipe", help="set every parameter as in recipes/RECIPE.yaml first")
     parser.add_argument("--file", type=Path, help="a CSV file: its header names parameters, each row is a setting")
     parser.add_argument("--address", help="of a Ray cluster: auto, or host:port")
+    parser.add_argument("--per-gpu", default="1", help="how many experiments share a GPU")
     parser.add_argument("--trials", help="of a search: how many settings to try")
     parser.add_argument(
         "--sampler", default="tpe", help="of a search: tpe, which learns from what was tried, or random"
@@ -44,7 +45,7 @@ def main() -> None:
     searches = any(map(is_range, arguments.grid))
     if searches != bool(arguments.trials):
         raise UserError("a search needs both, ranges and a number of trials: make sweep GRID='lr=0.05..0.5' TRIALS=40")
-    sweep = Sweep(clean_commit(arguments.file), arguments.recipe, arguments.address, arguments.dry_run)
+    sweep = Sweep(clean_commit(arguments.file), arguments)
     if searches:
         return search_settings(sweep, arguments)
     settings = rows(arguments.file) if arguments.file else [{}]
@@ -64,14 +65,15 @@ def main() -> None:
 class Sweep:
     """Run experiments on top of a recipe, on top of the workspace's parameters, unless they are there already."""
 
-    def __init__(self, commit: str, recipe: str | None, address: str | None, dry_run: bool) -> None:
-        self.commit, self.address, self.dry_run = commit, address, dry_run
-        self.recipe = overrides(recipe, "0") if recipe else {}
+    def __init__(self, commit: str, arguments: argparse.Namespace) -> None:
+        self.commit, self.address, self.dry_run = commit, arguments.address, arguments.dry_run
+        self.per_gpu = whole_number("PER_GPU", arguments.per_gpu, 100)
+        self.recipe = overrides(arguments.recipe, "0") if arguments.recipe else {}
         try:
             self.workspace = Path("params.yaml").read_text(encoding="utf-8")
         except (OSError, ValueError) as error:
             raise UserError(f"params.yaml: cannot be read: {error}; git restore params.yaml") from None
-        self.url = published(commit) if address else str(Path.cwd())
+        self.url = published(commit) if self.address else str(Path.cwd())
 
     def plan(self, settings: Sequence[Values]) -> list[Experiment]:
         return plan(self.commit, self.workspace, self.recipe, settings)
@@ -89,7 +91,7 @@ class Sweep:
             from tools.sweep.hub import run_experiments
         except ModuleNotFoundError as error:
             raise not_installed(error) from None
-        return run_experiments(missing, self.commit, self.url, self.address)
+        return run_experiments(missing, self.commit, self.url, self.address, self.per_gpu)
 
     def numbers(self, experiments: Collection[Experiment], key: str) -> dict[str, float]:
         """Return a number of metrics/train.json of each experiment that is there, by the experiment's name."""

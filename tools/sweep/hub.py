@@ -15,6 +15,7 @@ os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # no network
 os.environ.setdefault("RAY_AUTH_MODE", "token")  # who has no token could run code on every machine
 
 import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from tqdm import tqdm
 
 from cifar10.core import environment
@@ -23,7 +24,8 @@ from cifar10.machine.cores import physical_cores
 from tools import session
 from tools.repository import DVC, git, keep_data_mirror
 from tools.sweep import node
-from tools.sweep.plan import Experiment, placed
+from tools.sweep.placement import Machine, Placed, place
+from tools.sweep.plan import Experiment
 from tools.sweep.refs import arrived, pull
 
 FOLDER = Path(".dvc/tmp/sweep")
@@ -33,7 +35,9 @@ for module in (node, environment):  # the other machines have none of this repos
     ray.cloudpickle.register_pickle_by_value(module)
 
 
-def run_experiments(experiments: Sequence[Experiment], commit: str, url: str, address: str | None) -> dict[str, str]:
+def run_experiments(
+    experiments: Sequence[Experiment], commit: str, url: str, address: str | None, per_gpu: int
+) -> dict[str, str]:
     """Run the experiments, here or on the cluster at `address`. Return why each failed one did, by its name."""
     task = {
         "url": url,
@@ -51,10 +55,12 @@ def run_experiments(experiments: Sequence[Experiment], commit: str, url: str, ad
         "cache": subprocess.check_output([DVC, "cache", "dir"], encoding="utf-8").strip(),
         "checkpoints": str(Path("checkpoints").absolute()),
     }
-    prepare_data(experiments, here)
     connect(address)
     try:
-        return watch(experiments, task if address else here)
+        machines = [each for each in ray.nodes() if each["Alive"]]
+        placement = place(experiments, per_gpu, machines, free_memory)
+        prepare_data(experiments, here)
+        return watch(placement, task if address else here)
     finally:
         ray.shutdown()
 
@@ -99,18 +105,20 @@ def connect(address: str | None) -> None:
         raise UserError(f"{where}: {' '.join(str(error).split())}") from None
 
 
-def watch(experiments: Sequence[Experiment], task: dict[str, Any]) -> dict[str, str]:
+def free_memory(machine: Machine) -> list[int]:
+    """Return the free memory of each GPU of a machine of the cluster in MB."""
+    there = NodeAffinitySchedulingStrategy(machine["NodeID"], soft=False)
+    found: list[int] = ray.get(ray.remote(num_cpus=0, scheduling_strategy=there)(node.free_memory).remote())
+    return found
+
+
+def watch(placement: Sequence[Placed], task: dict[str, Any]) -> dict[str, str]:
     submit = ray.remote(max_retries=TRIES)(node.run_on_node)
-    waiting, most = {}, max(node["Resources"].get("CPU", 0) for node in ray.nodes() if node["Alive"])
-    gpus = bool(ray.cluster_resources().get("GPU"))
-    for each in experiments:
-        changes, resources = placed(each, gpus)
-        if resources.get("num_cpus", 0) > most:
-            asked = resources["num_cpus"]
-            raise UserError(f"threads: must be auto or <= {most:.0f}, the cores of the largest machine (got {asked})")
-        waiting[submit.options(**resources).remote(task | {"name": each.name, "changes": changes})] = each.name
+    waiting = {
+        submit.options(**each.resources).remote(task | {"name": each.name, "changes": each.changes}): each.name
+        for each in placement
+    }
     total, failed, seconds = len(waiting), dict[str, str](), list[float]()
-    cpus = max(placed(each, gpus=False)[1]["num_cpus"] for each in experiments)
     with tqdm(total=total, unit="experiment", disable=None, dynamic_ncols=True) as bar:
         try:
             while waiting:
@@ -125,7 +133,7 @@ def watch(experiments: Sequence[Experiment], task: dict[str, Any]) -> dict[str, 
                         print(f"warning: sweep: {error}", file=sys.stderr)
                 for name in results.keys() - arrived(task["commit"], results, fetch=False):
                     failed[name] = " ".join(results[name].get("error", ["it has not arrived"]))
-                at_once = max(1, slots(cpus))
+                at_once = max(1, slots(placement))
                 state = f"{min(len(waiting), at_once)} running, {len(failed)} failed"
                 for name, found in results.items():
                     bar.write(line(name, found), file=sys.stdout)
@@ -145,10 +153,14 @@ def watch(experiments: Sequence[Experiment], task: dict[str, Any]) -> dict[str, 
     return failed
 
 
-def slots(cpus: int) -> int:
-    """Return how many experiments of so many cores, or of one GPU, the machines that are left run at once."""
+def slots(placement: Sequence[Placed]) -> int:
+    """Return how many experiments the machines that are left run at once, each as large as the largest."""
     found = ray.cluster_resources()
-    return int(found.get("GPU") or found.get("CPU", 0) // cpus)
+    return min(
+        int(found.get(name, 0) / most)
+        for name, key in (("GPU", "num_gpus"), ("CPU", "num_cpus"))
+        if (most := max(each.resources.get(key, 0) for each in placement))
+    )
 
 
 def result(ref: Any) -> dict[str, Any]:

@@ -41,6 +41,16 @@ def run_on_node(task: dict[str, Any]) -> dict[str, Any]:
         return {"host": host, "error": [str(error)], "log": ""}
 
 
+def free_memory() -> list[int]:
+    """Return the free memory of each GPU of this machine in MB, nothing if it cannot be read."""
+    command = ["nvidia-smi", "--query-gpu=memory.free", "--format=csv,noheader,nounits"]
+    try:
+        lines = subprocess.run(command, check=True, capture_output=True, encoding="utf-8").stdout.split()
+        return [int(line) * 2**20 // 10**6 for line in lines]
+    except (OSError, ValueError, subprocess.CalledProcessError):
+        return []
+
+
 def set_up_node(task: dict[str, Any]) -> None:
     """Clone the commit into this machine's cache, with an environment. The first task does it while others wait."""
     from filelock import FileLock  # Ray has installed it

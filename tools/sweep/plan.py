@@ -66,16 +66,10 @@ def plan(commit: str, base: str, recipe: Mapping[str, str], settings: Sequence[V
     return experiments
 
 
-def placed(experiment: Experiment, gpus: bool) -> tuple[dict[str, Any], dict[str, int]]:
-    """Return its changes, and what it occupies: a GPU, or as many cores as it names threads, one if it names none."""
-    params, changes = experiment.params, dict(experiment.changes)
-    if gpus and params["device"] != "cpu":
-        return changes, {"num_gpus": 1}
-    if params["threads"] == "auto":
-        changes["threads"] = 1
-    if params["workers"] == "auto":
-        changes["workers"] = 0
-    return changes, {"num_cpus": changes.get("threads", params["threads"])}
+def whole_number(name: str, text: str, most: int) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= most:
+        raise UserError(f"{name} must be a whole number from 1 to {most} (got {text})")
+    return int(text)
 
 
 def is_range(word: str) -> bool:

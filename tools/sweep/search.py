@@ -17,7 +17,7 @@ from optuna.trial import TrialState
 
 from cifar10.core.errors import UserError
 from cifar10.core.params import Params
-from tools.sweep.plan import Values, axes, is_range
+from tools.sweep.plan import Values, axes, is_range, whole_number
 
 ROUND = 8  # trials that are proposed together; TPE learns from those before them
 Distribution = Any  # Optuna's Categorical-, Float- or IntDistribution; it may not be installed where types are checked
@@ -38,15 +38,13 @@ class Found(NamedTuple):
 
 def checked(trials: str, sampler: str, objective: str) -> tuple[int, str]:
     """Return how many trials, and by what they are chosen. Raise UserError if an argument is not allowed."""
-    if not trials.isdecimal() or not 1 <= int(trials) <= 10_000:
-        raise UserError(f"TRIALS must be a whole number from 1 to 10000 (got {trials})")
     if sampler not in SAMPLERS:
         raise UserError(f"SAMPLER must be {' or '.join(SAMPLERS)} (got {sampler})")
     if objective not in OBJECTIVES:
         why = "; if settings are chosen by the test split, it no longer says how good the choice is"
         allowed = " or ".join(OBJECTIVES)
         raise UserError(f"OBJECTIVE must be {allowed} (got {objective}){why * ('validation' not in objective)}")
-    return int(trials), objective
+    return whole_number("TRIALS", trials, 10_000), objective
 
 
 def space(words: Iterable[str]) -> Space:
