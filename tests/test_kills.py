@@ -187,6 +187,7 @@ def test_dvc_killed_anywhere_it_ends_with_the_same_bytes(
     expected = undisturbed.outputs()
     resumed, runs, repaired, done = 0, 0, 0, Counter[str]()
     while done.total() < wanted:
+        assert sys.__stderr__
         faulthandler.dump_traceback_later(600, exit=True, file=sys.__stderr__)  # pytest's guard, for each run again
         killed = Clone.make(tmp_path_factory.mktemp("killed") / f"run {runs}", workers=1)
         command, outputs = COMMANDS[runs % 2], []
