@@ -1,5 +1,5 @@
 # Each target works as the first command ever typed in a fresh clone: it sets up .venv by itself.
-.PHONY: help setup setup-cluster demo train sweep lint test same verify kills mutants release audit bench compare show plots watch report lock
+.PHONY: help setup setup-cluster demo train sweep lint test same portable verify kills mutants release audit bench compare show plots watch report lock
 
 BIN := .venv/bin
 # The stages run as `python -I stages ...`: that is the python of .venv.
@@ -71,10 +71,13 @@ mutants: setup ## put COUNT=2 faults into each module, drawn from SEED=0, print 
 	@VIRTUAL_ENV=.venv $(BIN)/uv run -q --no-project --with cosmic-ray==8.7.0 \
 		python -m tools.mutants "$(or $(COUNT),2)" "$(or $(SEED),0)" $(MODULES)
 
-verify: setup ## run the whole pipeline again in a copy, compare every output with dvc.lock; as long as dvc repro
+portable: setup ## whether this processor computes the bits that any x86-64 processor does, ten minutes
+	@$(BIN)/python -m tools.portable
+
+verify: portable ## after that, run the whole pipeline again in a copy, compare each output with dvc.lock
 	@$(BIN)/python -m tools.verify
 
-release: setup ## models/model.onnx of the committed parameters into release/, for `cifar10 classify`
+release: setup ## the network of the workspace into release/, for `cifar10 classify`, with its model card
 	@$(BIN)/python -m tools.release
 
 audit: setup ## check the locked versions for known vulnerabilities

@@ -67,7 +67,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_what_is_refused_is_named_and_the_others_continue(network: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert classify(["missing.png", ".", "none", "notes.txt", "inner/c.JPG"], network, 2, as_json=False) == 1
     output, errors = capsys.readouterr()
-    heading, *rows = output.splitlines()
+    which, heading, *rows = output.splitlines()
+    assert which == f"Network: {network} (trained on digits)"
     assert heading.lower() == f"{HOW}:".lower()
     assert [row.split()[0] for row in rows] == ["./b.png", "./inner/c.JPG", "inner/c.JPG"]
     assert all(row.count(" %") == 2 for row in rows)
@@ -209,7 +210,7 @@ finally:
 def test_the_command_ends_without_a_traceback(network: str) -> None:
     with start("b.png", "a.png", "--model", network) as process:
         output, errors = process.communicate()
-    assert (output.count(b"\n"), process.returncode) == (2, 1)
+    assert (output.count(b"\n"), process.returncode) == (3, 1)
     assert errors.startswith(b"error: a.png: is not a picture")
     # A reader that has ended, as head has.
     reading, writing = os.pipe()
@@ -248,7 +249,7 @@ def test_a_pipe_is_read_only_if_it_is_named(network: str, folder: Path, capsys: 
         assert classify([argument], network, 1, as_json=False) == refused
         assert not refused or pipe.read_bytes() == data
     output, errors = capsys.readouterr()
-    assert [line.split()[0] for line in output.splitlines()[1::2]] == ["inner/c.JPG", "inner/pipe.png"]
+    assert [line.split()[0] for line in output.splitlines()[2::3]] == ["inner/c.JPG", "inner/pipe.png"]
     assert errors == "error: inner/pipe.png: is a pipe, which is read only if the command names it\n"
 
 

@@ -83,6 +83,10 @@ def test_numbers_as_dvc_writes_and_people_type_them(text: str, value: float) -> 
             "pretrained: must be false for cifar10, which the released network has seen (got True)",
         ),
         ({"momentum": 0.0}, "nesterov: true needs momentum > 0 (got 0)"),
+        (
+            {"precision": "portable", "device": "cuda"},
+            "precision: portable computes on the processor, so device must be auto or cpu (got cuda)",
+        ),
     ],
 )
 def test_combinations(changes: dict[str, Any], message: str) -> None:

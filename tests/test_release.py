@@ -1,104 +1,85 @@
-"""make release: only the network of the committed parameters, and only the one that dvc.lock names."""
+"""make release: only a network that belongs to its parameters and results, with a card that says the same."""
 
-import hashlib
+import json
+import re
 from pathlib import Path
 
 import pytest
+from safetensors import safe_open
 
 from cifar10.core.errors import UserError
-from tests.clone import PARAMS, changed
-from tests.repository import commit, git, init
+from cifar10.export.session import load_exported
+from cifar10.network.model_file import load_model
+from tests.clone import Clone, changed
 from tools.release import main
 
-LOCK = """\
-stages:
-  train:
-    params:
-      params.yaml:
-        lr: {lr}
-        seed: 0
-    outs: []
-  export:
-    deps: []
-    outs:
-    - path: metrics/export.json
-      md5: abc
-      size: 2
-    - path: models/model.onnx
-      md5: {md5}
-      size: 7
-    - path: models/model.safetensors
-      md5: {weights}
-      size: 7
-"""
-RELEASE = Path("release/cifar10.onnx")
-WEIGHTS = Path("release/cifar10.safetensors")
+FILES = [Path("release", name) for name in ("README.md", "cifar10.onnx", "cifar10.safetensors", "portable.json")]
 
 
 @pytest.fixture(autouse=True)
-def _repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A repository with committed parameters, and the network and the lock that belong to them."""
-    init(tmp_path, monkeypatch)
-    Path("params.yaml").write_text(PARAMS, encoding="utf-8")
-    commit()
-    Path("models").mkdir()
-    Path("models/model.onnx").write_bytes(b"network")
-    Path("models/model.safetensors").write_bytes(b"weights")
-    write_lock()
+def _repository(clone: Clone, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A clone whose results say that they are of CIFAR-10, without a release."""
+    monkeypatch.chdir(clone.path)
+    for name in ("params.yaml", "dvc.lock"):
+        text = Path(name).read_text(encoding="utf-8")
+        Path(name).write_text(text.replace("dataset: digits", "dataset: cifar10"), encoding="utf-8")
+    for file in FILES[:3]:
+        file.unlink()
 
 
-def md5(content: bytes) -> str:
-    return hashlib.md5(content).hexdigest()
-
-
-def write_lock(lr: str = "0.2", content: bytes = b"network") -> None:
-    Path("dvc.lock").write_text(LOCK.format(lr=lr, md5=md5(content), weights=md5(b"weights")), encoding="utf-8")
-
-
-def test_the_network_is_copied(capsys: pytest.CaptureFixture[str]) -> None:
-    Path("params.yaml").write_text("of the workspace, which does not matter", encoding="utf-8")
+def test_the_network_gets_a_card_that_says_what_the_results_say(clone: Clone) -> None:
+    clone.commit("results")
     main()
-    assert RELEASE.read_bytes() == b"network"
-    assert WEIGHTS.read_bytes() == b"weights"
-    assert capsys.readouterr().out.startswith("release: release/cifar10.onnx is models/model.onnx, 7 bytes")
+    trained, released = load_model("models/model.safetensors"), load_model("release/cifar10.safetensors")
+    for name, weight in trained.network.state_dict().items():
+        assert released.network.state_dict()[name].equal(weight)
+    with safe_open("release/cifar10.safetensors", "pt") as file:
+        known = json.loads(file.metadata()["cifar10"])["card"]
+    assert known == load_exported(Path("release/cifar10.onnx")).card
+    test = json.loads(Path("metrics/test.json").read_text(encoding="utf-8"))
+    assert {key: known[key] for key in test if key in known} == {key: test[key] for key in known if key in test}
+    assert (known["epochs"], known["training_images"], known["test_images"]) == (2, 437, 360)
+    assert known["commit"] == clone.run("git", "rev-parse", "HEAD").strip()
+    assert known["seeds"] == {"0": test["accuracy"]}
+    text = Path("release/README.md").read_text(encoding="utf-8")
+    assert f"**{100 * test['accuracy']:.2f} %** of 360 images" in text
+    rows = re.findall(r"^\| (\w+) \| ([\d.]+) % \|", text, re.MULTILINE)
+    recall = [line.split(",")[2] for line in Path("plots/per_class.csv").read_text(encoding="utf-8").splitlines()[1:]]
+    assert [float(found) for _, found in rows] == [round(100 * float(value), 1) for value in recall]
+    first = [file.read_bytes() for file in FILES]
+    main()
+    assert [file.read_bytes() for file in FILES] == first
 
 
 def refusal() -> str:
     with pytest.raises(UserError) as error:
         main()
-    assert not RELEASE.exists()
-    assert not WEIGHTS.exists()
+    assert [file.name for file in FILES if file.exists()] == ["portable.json"]
     return str(error.value)
 
 
-def test_other_parameters_are_refused() -> None:
-    write_lock(lr="1e-05")
+def test_results_that_are_not_of_the_parameters_are_refused() -> None:
+    params = Path("params.yaml")
+    params.write_text(changed(params.read_text(encoding="utf-8"), lr=0.3), encoding="utf-8")
     assert refusal().startswith(
-        "dvc.lock: is of other parameters than the committed params.yaml (lr was 1e-05, is 0.2); "
+        "params.yaml has changed since the results were made: lr was 0.2, is 0.3. Make them again"
     )
 
 
-def test_the_network_of_other_data_is_refused() -> None:
-    """Who has committed the demo must not release a classifier of digits."""
-    Path("params.yaml").write_text(changed(PARAMS, dataset="digits", validation_size=200), encoding="utf-8")
-    git("commit", "-qam", "digits")
-    said = "release: holds cifar10, but the committed params.yaml has dataset: digits"
-    assert refusal() == said
+def test_a_network_of_other_data_is_refused() -> None:
+    for name in ("params.yaml", "dvc.lock"):
+        text = Path(name).read_text(encoding="utf-8")
+        Path(name).write_text(text.replace("dataset: cifar10", "dataset: digits"), encoding="utf-8")
+    assert refusal() == "release: holds a network of cifar10, but params.yaml has dataset: digits"
 
 
-def test_another_network_is_refused() -> None:
-    write_lock(content=b"another")
-    assert refusal().startswith("models/model.onnx: is not the one that dvc.lock names; ")
-
-
-def test_a_missing_network_is_named() -> None:
-    Path("models/model.onnx").unlink()
-    assert refusal() == "models/model.onnx: cannot be read: No such file or directory; make it: dvc repro"
-
-
-def test_both_files_or_none() -> None:
-    Path("models/model.safetensors").write_bytes(b"of another training")
-    assert refusal().startswith("models/model.safetensors: is not the one that dvc.lock names; ")
+@pytest.mark.parametrize("name", ["model.onnx", "model.safetensors"])
+def test_another_or_a_missing_network_is_named(name: str) -> None:
+    path = Path("models", name)
+    path.unlink()
+    assert refusal() == f"models/{name}: cannot be read: No such file or directory; make it: dvc repro"
+    path.write_bytes(b"of another training")
+    assert refusal().startswith(f"models/{name}: is not the one that dvc.lock names; ")
 
 
 @pytest.mark.parametrize("lock", ["", "stages: {}", "stages: {export: {outs: []}}", "[", "stages:"])

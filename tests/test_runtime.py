@@ -15,7 +15,7 @@ import torch
 from cifar10.core.errors import ParamsError
 from cifar10.core.params import Params
 from cifar10.machine.cores import Crowd, Turn
-from cifar10.machine.runtime import set_up
+from cifar10.machine.runtime import PORTABLE, set_up
 from tests.clone import PARAMS, ROOT
 
 
@@ -44,6 +44,25 @@ def test_auto_is_bf16_where_that_was_measured(
     monkeypatch.setattr("torch.cpu.get_capabilities", lambda: capabilities)
     runtime = set_up(params.model_copy(update={"precision": "auto"}))
     assert runtime.precision == precision
+
+
+def test_portable_is_one_thread_and_refused_if_pytorch_uses_other_instructions(
+    params: Params, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in PORTABLE:
+        monkeypatch.setenv(name, "as it was")
+    portable = params.model_copy(update={"precision": "portable", "device": "auto", "threads": "auto"})
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.backends.cpu.get_cpu_capability", lambda: "AVX2")
+    runtime = set_up(portable)
+    assert (runtime.device.type, runtime.threads, runtime.describe()["precision"]) == ("cpu", 1, "portable")
+    assert {name: os.environ[name] for name in PORTABLE} == PORTABLE
+    with runtime.autocast():
+        assert torch.nn.Linear(2, 2)(torch.zeros(1, 2)).dtype == torch.float32
+    assert set_up(portable.model_copy(update={"threads": 2})).threads == 2
+    monkeypatch.setattr("torch.backends.cpu.get_cpu_capability", lambda: "AVX512")
+    with pytest.raises(ParamsError, match=r"precision: portable needs .* \(got 'portable', PyTorch uses AVX512\)$"):
+        set_up(portable)
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")

@@ -1,6 +1,8 @@
 """make verify: the files as they are, run elsewhere; whatever ends it, nothing of it is left."""
 
+import json
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -17,6 +19,7 @@ from ruamel.yaml import YAML
 from tests.clone import ROOT, Clone, changed
 from tests.repository import commit, git, init
 from tools.session import end
+from tools.verify import in_interval
 
 LOCK = "stages: {make: {outs: [{path: out.txt, md5: abc, size: 1}, {path: metrics/run.json, md5: def, size: 2}]}}\n"
 
@@ -65,12 +68,34 @@ def test_what_matches_and_what_does_not(clone: Clone) -> None:
     run_json = clone.path / "metrics/run.json"
     run_json.write_text(run_json.read_text().replace('"precision": "', '"precision": "not '))
     output = clone.run("python", "-m", "tools.verify", code=1)
+    assert "the accuracies cannot be compared" in output  # as evaluate was removed
     lines = dict(line.split()[::-1] for line in output.splitlines() if line.startswith(("same", "DIFFERENT")))
     stages = YAML(typ="safe", pure=True).load(lock.read_text())["stages"].values()
     expected = {out["path"]: "same" for stage in stages for out in stage["outs"]} | {"plots/lr.csv": "DIFFERENT"}
     del expected["metrics/run.json"]
     assert lines == expected
     assert re.search(r"error: verify: not the same bytes; .*: precision was not (\w+), is \1 here$", output.strip())
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="other processors compute other bits")
+def test_this_processor_computes_the_bits_of_any_other(clone: Clone) -> None:
+    file = clone.path / "release/portable.json"
+    expected = json.loads(file.read_text())
+    expected["digits"]["plots/lr.csv"] = "a" * 32
+    file.write_text(json.dumps(expected))
+    output = clone.run("python", "-m", "tools.portable", code=1)
+    lines = dict(line.split()[::-1] for line in output.splitlines() if line.startswith(("same", "DIFFERENT")))
+    assert lines == dict.fromkeys(expected["digits"], "same") | {"plots/lr.csv": "DIFFERENT"}
+    assert lines["models/model.safetensors"] == "same"
+    assert output.splitlines()[-1].startswith("error: portable: not the bytes of release/portable.json; if the code")
+
+
+def test_another_machine_hears_whether_its_network_is_as_good() -> None:
+    then = {"accuracy": 0.9, "accuracy_low": 0.89, "accuracy_high": 0.91}
+    for accuracy, where in ((0.895, "inside"), (0.91, "inside"), (0.8899, "OUTSIDE"), (0.92, "OUTSIDE")):
+        line = f"test accuracy {accuracy:.4f} here, {where} the 95 % interval of 0.9000, 0.8900 to 0.9100"
+        assert in_interval({"accuracy": accuracy}, then) == line
+    assert in_interval({}, then) == "the accuracies cannot be compared: a metrics/test.json has none"
 
 
 def test_a_lock_of_other_parameters_or_code_is_found_before_running(clone: Clone) -> None:

@@ -1,18 +1,24 @@
-"""make release: copy the network of the committed parameters to release/, as ONNX and for PyTorch."""
+"""make release: copy the network of the workspace to release/, as ONNX and for PyTorch, with a model card."""
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from cifar10.core.errors import UserError
 from cifar10.core.files import write_atomically
-from cifar10.core.params_file import parse_params
-from tools.params_editor import flat
-from tools.records import BROKEN, differing, together
+from tools.card import card, facts, with_facts_onnx, with_facts_safetensors
+from tools.compare.runs import find_runs
+from tools.compare.settings import varied
+from tools.recipe import recipes
+from tools.records import BROKEN, together
 from tools.repository import git
+from tools.results import Results
+from tools.show import described
 from tools.start import run_tool
 
 LOCK, RELEASE = Path("dvc.lock"), Path("release")
-FILES = {"models/model.onnx": "cifar10.onnx", "models/model.safetensors": "cifar10.safetensors"}
+FILES = ("models/model.onnx", "models/model.safetensors")
 
 
 def main() -> None:
@@ -21,18 +27,24 @@ def main() -> None:
         expected = {path: recorded.outs[path] for path in FILES}
     except BROKEN:
         raise UserError(f"{LOCK}: has no {' and '.join(FILES)}; make them: dvc repro") from None
-    committed = parse_params(git("show", "HEAD:params.yaml"), "the committed params.yaml").model_dump()
-    if committed["dataset"] != "cifar10":
-        raise UserError(f"{RELEASE}: holds cifar10, but the committed params.yaml has dataset: {committed['dataset']}")
-    if others := differing(recorded.params, flat(committed)):
-        raise UserError(
-            f"{LOCK}: is of other parameters than the committed params.yaml ({', '.join(others)}); only the committed "
-            "network is released: git commit params.yaml with its results, or git restore . && dvc checkout"
-        )
-    contents = {path: checked(Path(path), md5) for path, md5 in expected.items()}
-    for path, name in FILES.items():
-        write_atomically(RELEASE / name, contents[path])
-        print(f"release: {RELEASE / name} is {path}, {len(contents[path]):,} bytes; commit it with {LOCK}")
+    network, weights = (checked(Path(path), md5) for path, md5 in expected.items())
+    results = Results("the workspace")
+    if (dataset := results.params["dataset"]) != "cifar10":
+        raise UserError(f"{RELEASE}: holds a network of cifar10, but params.yaml has dataset: {dataset}")
+    if doubts := results.doubts():
+        raise UserError(f"{' '.join(doubts)} Make them again: dvc repro, or: git restore . && dvc checkout")
+    known = facts(results, git("rev-parse", "HEAD"), described(results.params, recipes()), by_seed(results.params))
+    write_atomically(RELEASE / "cifar10.onnx", with_facts_onnx(network, known))
+    write_atomically(RELEASE / "cifar10.safetensors", with_facts_safetensors(weights, known))
+    write_atomically(RELEASE / "README.md", card(known).encode())
+    print(f"release: {RELEASE}/ holds {' and '.join(FILES)}, and their card; commit it with {LOCK}")
+
+
+def by_seed(params: Mapping[str, Any]) -> dict[int, float]:
+    """Return the test accuracy of the runs of this repository that differ from `params` in the seed alone."""
+    runs, _ = find_runs([], params["dataset"])
+    same = [run for run in runs if varied(run.params) == varied(dict(params)) and "test_accuracy" in run.numbers]
+    return {run.params["seed"]: run.numbers["test_accuracy"] for run in same}
 
 
 def checked(path: Path, md5: str) -> bytes:

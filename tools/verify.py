@@ -4,6 +4,8 @@ import json
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from signal import Signals, signal
 
@@ -14,30 +16,67 @@ from tools.repository import DVC, copy_working_tree, keep_data_mirror
 from tools.session import run_session
 from tools.start import run_tool
 
+ACCURACY = ("accuracy", "accuracy_low", "accuracy_high")
+
 
 def verify() -> None:
     """Print which outputs match. Raise UserError, with what differs between the two machines, if one does not."""
     expected, then = read(Path())
+
+    def prepare(copy: Path) -> None:
+        if Path("pictures").is_dir():  # which git ignores
+            shutil.copytree("pictures", copy / "pictures", symlinks=True, dirs_exist_ok=True)
+        check_lock(copy, expected)
+
+    with run_in_copy(prepare) as copy:
+        found, here = read(copy)
+        accuracy = accuracy_of(copy)
+    if not print_same(found, expected):
+        print(in_interval(accuracy, accuracy_of(Path())))
+        why = "; ".join(f"{key} was {then[key]}, is {here.get(key)} here" for key in then if here.get(key) != then[key])
+        raise UserError(f"not the same bytes; of the conditions in metrics/run.json: {why or 'none differs'}")
+
+
+@contextmanager
+def run_in_copy(prepare: Callable[[Path], None], *stages: str) -> Iterator[Path]:
+    """Yield a copy of the working tree, prepared by `prepare`, in which the pipeline has run up to `stages`."""
     keep_data_mirror()
     came: list[int] = []  # signals, noted only: an exception at a bad moment could leave DVC running, or the copy
     for number in stop_signals():
         signal(number, lambda number, _: came.append(number))
     with tempfile.TemporaryDirectory(prefix="verify-") as folder:
         copy_working_tree(Path(folder))
-        if Path("pictures").is_dir():  # which git ignores
-            shutil.copytree("pictures", Path(folder, "pictures"), symlinks=True, dirs_exist_ok=True)
-        check_lock(folder, expected)
-        code = run_session([DVC, "repro", "--force"], lambda: came, cwd=Path(folder))
+        prepare(Path(folder))
+        code = run_session([DVC, "repro", "--force", *stages], lambda: came, cwd=Path(folder))
         if came:
             raise StoppedError(f"stopped by {Signals(came[0]).name}; the copy is removed", 128 + came[0])
         if code:
             raise UserError("dvc repro failed, see above")
-        found, here = read(Path(folder))
+        yield Path(folder)
+
+
+def print_same(found: Mapping[str, str], expected: Mapping[str, str]) -> bool:
+    """Print for each output whether it is the expected one. Return whether all are."""
     results = {path: "same     " if found.get(path) == md5 else "DIFFERENT" for path, md5 in expected.items()}
-    print("", *(f"{result}  {path}" for path, result in results.items()), sep="\n")
-    if found != expected:
-        why = "; ".join(f"{key} was {then[key]}, is {here.get(key)} here" for key in then if here.get(key) != then[key])
-        raise UserError(f"not the same bytes; of the conditions in metrics/run.json: {why or 'none differs'}")
+    print("", *(f"{result}  {path}" for path, result in results.items()), sep="\n", flush=True)
+    return found == expected
+
+
+def accuracy_of(folder: Path) -> dict[str, float]:
+    """Return accuracy, accuracy_low and accuracy_high of metrics/test.json, nothing if it has none."""
+    try:
+        return {key: float(json.loads((folder / "metrics/test.json").read_bytes())[key]) for key in ACCURACY}
+    except BROKEN:
+        return {}
+
+
+def in_interval(here: Mapping[str, float], then: Mapping[str, float]) -> str:
+    """Return what somebody with another type of machine wants to know: whether the networks are equally good."""
+    if not here or not then:
+        return "the accuracies cannot be compared: a metrics/test.json has none"
+    accuracy, expected, low, high = here["accuracy"], *(then[key] for key in ACCURACY)
+    inside = "inside" if low <= accuracy <= high else "OUTSIDE"
+    return f"test accuracy {accuracy:.4f} here, {inside} the 95 % interval of {expected:.4f}, {low:.4f} to {high:.4f}"
 
 
 def read(folder: Path) -> tuple[dict[str, str], dict[str, object]]:
@@ -52,7 +91,7 @@ def read(folder: Path) -> tuple[dict[str, str], dict[str, object]]:
         raise UserError(f"{name}: missing or broken; make it: dvc repro, or if committed: git restore {name}") from None
 
 
-def check_lock(folder: str, outs: dict[str, str]) -> None:
+def check_lock(folder: Path, outs: dict[str, str]) -> None:
     """Raise UserError if dvc.lock is of other parameters or code. Outputs may be missing."""
     status = subprocess.run([DVC, "status", "--json"], cwd=folder, stdout=subprocess.PIPE, start_new_session=True)
     for stage, changes in json.loads(status.stdout or "{}").items():  # nothing: it failed, and so will dvc repro

@@ -35,7 +35,7 @@ def print_lines(reader: Reader, arguments: list[str], model_file: str | None, to
         top = min(3, len(model.classes))
     if top > len(model.classes):
         raise UserError(f"--top must be from 1 to {len(model.classes)}, the number of classes (got {top})")
-    output = _Output(model.classes, top, as_json)
+    output = _Output(model, model_file or "release/cifar10.onnx", top, as_json)
     sources = [(name, name == argument) for argument in arguments for name in _files(argument, output)]
     output.begin([name for name, _ in sources])
     pictures = _readable(reader, sources, output)
@@ -85,11 +85,13 @@ def _readable(reader: Reader, sources: list[tuple[str, bool]], output: "_Output"
 class _Output:
     """Print results on standard output, refusals on standard error, and a progress bar for many pictures."""
 
-    def __init__(self, classes: list[str], top: int, as_json: bool) -> None:
-        self.classes, self.top, self.as_json = classes, top, as_json
+    def __init__(self, model: ExportedModel, name: str, top: int, as_json: bool) -> None:
+        self.classes, self.top, self.as_json = model.classes, top, as_json
         self.refused = self.width = 0
         self.bar = False
-        self.heading = "" if as_json else f"{HOW[0].upper()}{HOW[1:]}:"
+        what = "{recipe}, seed {seed}: {accuracy:.2%} of the test images" if model.card else "trained on {dataset}"
+        what = what.format_map({"dataset": model.dataset, **model.card}).replace("%", " %")
+        self.heading = "" if as_json else f"Network: {printable(name)} ({what})\n{HOW[0].upper()}{HOW[1:]}:"
 
     def begin(self, names: list[str]) -> None:
         self.width = min(60, max((len(printable(name)) for name in names), default=0))

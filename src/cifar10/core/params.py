@@ -141,10 +141,10 @@ class Params(Strict):
     """auto | cpu | cuda"""
     augment_with: Literal["albumentations", "fused"]
     """albumentations (image by image) | fused (the same pixels, faster)"""
-    precision: Literal["auto", "bf16", "fp32"]
-    """auto (bf16 where it is faster: AVX512-BF16, CUDA) | bf16 | fp32"""
+    precision: Literal["auto", "bf16", "fp32", "portable"]
+    """auto (bf16 where it is faster: AVX512-BF16, CUDA) | bf16 | fp32 | portable (the same bits on any x86-64)"""
     threads: AutoOrPositive
-    """auto (one per physical core) | n: PyTorch's CPU threads"""
+    """auto (one per physical core, portable: one) | n: PyTorch's CPU threads"""
     workers: AutoOrCount
     """auto | n: processes that augment ahead; changes the speed, never the result"""
 
@@ -155,6 +155,8 @@ class Params(Strict):
             faults.append("pretrained: must be false for cifar10, which the released network has seen (got True)")
         if self.schedule == "plateau" and self.validation_size == 0:
             faults.append("schedule: plateau watches the validation loss, so validation_size must be > 0 (got 0)")
+        if self.precision == "portable" and self.device == "cuda":
+            faults.append("precision: portable computes on the processor, so device must be auto or cpu (got cuda)")
         if self.optimizer in ("sgd", "muon") and self.nesterov and self.momentum == 0:
             faults.append("nesterov: true needs momentum > 0 (got 0)")
         if faults:

@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import onnxruntime
@@ -17,6 +17,7 @@ class ExportedModel(NamedTuple):
     session: onnxruntime.InferenceSession
     classes: list[str]
     dataset: str
+    card: dict[str, Any]  # of the released network: what its model card says, see tools/card.py
 
 
 def load_exported(model: Path | bytes) -> ExportedModel:
@@ -41,7 +42,7 @@ def load_exported(model: Path | bytes) -> ExportedModel:
     expected = [("images", "tensor(uint8)", [SIDE, SIDE, 3]), ("probabilities", "tensor(float)", [len(classes)])]
     if ends != expected:
         raise ValueError(f"a network whose input and output are {ends}, not {expected}")
-    return ExportedModel(session, classes, json.loads(about["dataset"]))
+    return ExportedModel(session, classes, json.loads(about["dataset"]), json.loads(about.get("card", "{}")))
 
 
 def probabilities(model: ExportedModel, images: NDArray[np.uint8]) -> NDArray[np.float32]:

@@ -15,12 +15,15 @@ from cifar10.core.errors import ParamsError
 from cifar10.core.params import Params
 from cifar10.machine.cores import Turn, own_cores, physical_cores, pin
 
+# What `precision: portable` asks of PyTorch, oneDNN and MKL. Intel's processors have AVX2 since 2013, AMD's since 2015.
+# MKL has other code for AVX2 on each of them, so here it uses the code that all of them share.
+PORTABLE = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_CBWR": "COMPATIBLE"}
 LIBRARIES = ("torch", "numpy", "albumentations", "opencv-python-headless", "scikit-learn")
 
 
 class Runtime(NamedTuple):
     device: torch.device
-    precision: str  # bf16 | fp32
+    precision: str  # bf16 | fp32 | portable, which is fp32
     threads: int
     turn: AbstractContextManager[None] = nullcontext()  # inside, no other training uses these cores
     cores: frozenset[int] = frozenset()  # for child processes, because each thread of this one has one core
@@ -49,15 +52,18 @@ class Runtime(NamedTuple):
 
 
 def set_up(params: Params) -> Runtime:
-    """Resolve device, precision and threads; make PyTorch deterministic. Raise ParamsError if the device is missing."""
+    """Resolve device, precision and threads; make PyTorch deterministic. Raise ParamsError if the machine cannot."""
     if params.device == "cuda" and not torch.cuda.is_available():
         raise ParamsError("params.yaml: device: no CUDA device on this machine; use auto or cpu (got 'cuda')")
-    cuda = params.device != "cpu" and torch.cuda.is_available()
     precision = params.precision
+    if precision == "portable":
+        _be_portable()
+    cuda = params.device != "cpu" and precision != "portable" and torch.cuda.is_available()
     if precision == "auto":
         precision = "bf16" if _has_bf16(cuda) else "fp32"
     # PyTorch's own default, one per physical core, does not know of a container's quota.
-    threads = min(torch.get_num_threads(), physical_cores()) if params.threads == "auto" else params.threads
+    most = 1 if precision == "portable" else physical_cores()  # their number changes bits
+    threads = min(torch.get_num_threads(), most) if params.threads == "auto" else params.threads
     torch.set_num_threads(threads)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic only with this
     # use_deterministic_algorithms(True) does the same, but imports PyTorch's compiler for a second.
@@ -72,6 +78,16 @@ def set_up(params: Params) -> Runtime:
     turn = Turn(threads, cores)  # before `pin` leaves this thread one core
     pin(threads, cores)
     return Runtime(torch.device("cpu"), precision, threads, turn, cores)
+
+
+def _be_portable() -> None:
+    """Choose instructions for the rest of this process, which must not have computed anything with PyTorch yet."""
+    os.environ.update(PORTABLE)
+    if (capability := torch.backends.cpu.get_cpu_capability()) != "AVX2":
+        raise ParamsError(
+            "params.yaml: precision: portable needs an x86-64 processor with AVX2, and a process of its own; use auto "
+            f"(got 'portable', PyTorch uses {capability})"
+        )
 
 
 def _keep_freed_memory() -> None:
