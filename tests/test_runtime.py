@@ -52,6 +52,7 @@ def test_portable_is_one_thread_and_refused_if_pytorch_uses_other_instructions(
     for name in PORTABLE:
         monkeypatch.setenv(name, "as it was")
     portable = params.model_copy(update={"precision": "portable", "device": "auto", "threads": "auto"})
+    monkeypatch.setattr("cifar10.machine.runtime.pin", lambda *_: None)  # it would bind this process for good
     monkeypatch.setattr("torch.cuda.is_available", lambda: True)
     monkeypatch.setattr("torch.backends.cpu.get_cpu_capability", lambda: "AVX2")
     runtime = set_up(portable)
