@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 from benchmarks.processes import set_params, with_recipe
 from benchmarks.tutorial import STATISTICS, pictures
+from cifar10.core.errors import UserError
 from cifar10.core.params_file import parse_params
 from cifar10.machine.cores import physical_cores
 from stages.support.formats import write_json, write_split
@@ -78,7 +79,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name, default in {"count": 16, "epochs": 35, "images": 50_000}.items():
         parser.add_argument(f"--{name}", type=int, default=default)
-    measure(**vars(parser.parse_args()))
+    arguments = parser.parse_args()
+    if arguments.count < 1 or arguments.epochs < 2 or arguments.images < 1_000:
+        raise UserError("--count must be >= 1, --epochs >= 2, --images >= 1000")
+    measure(**vars(arguments))
 
 
 def measure(count: int, epochs: int, images: int) -> None:
@@ -87,7 +91,7 @@ def measure(count: int, epochs: int, images: int) -> None:
     trained = images - images // 10
 
     (alone,), seconds, memory = run_at_once([size], images)
-    speed, epoch = median(alone.speeds), median(alone.seconds)
+    speed, epoch = median(alone.speeds), median(alone.seconds[1:])
     print(f"one training, {epochs} epochs: {seconds:.1f} s, {memory:,.0f} MB of the GPU")
     print(f"  the first epoch {alone.seconds[0]:.1f} s, each other {epoch:.2f} s, {speed:,.0f} images/s")
     print(f"  validation and recalibration {epoch - trained / speed:.2f} s an epoch")

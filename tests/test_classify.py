@@ -11,6 +11,7 @@ import threading
 from pathlib import Path
 
 import numpy as np
+import onnx
 import psutil
 import pytest
 import torch
@@ -173,6 +174,20 @@ def test_without_a_network_one_line_says_what_to_do(
         classify(["b.png"], "x.onnx", 1, as_json=False)
     with pytest.raises(UserError, match=r"^b\.png: cannot be read: not an ONNX file that can be run: "):
         classify(["b.png"], "b.png", 1, as_json=False)
+    model = onnx.load(network)
+    for card in (
+        "[1]",
+        '"abc"',
+        "5",
+        '{"recipe": "x"}',
+        '{"recipe": "x", "seed": 0, "accuracy": NaN}',
+        "{",
+        "[" * 9999,
+    ):
+        onnx.helper.set_model_props(model, {"classes": json.dumps(CLASSES), "dataset": '"digits"', "card": card})
+        onnx.save(model, "broken.onnx")
+        with pytest.raises(UserError, match=r"^broken\.onnx: cannot be read: an ONNX file with broken metadata: "):
+            classify(["b.png"], "broken.onnx", 1, as_json=False)
     with pytest.raises(UserError, match=r"^--top must be from 1 to 10, the number of classes \(got 11\)$"):
         classify(["b.png"], network, 11, as_json=False)
     assert (ROOT / "release/cifar10.onnx").exists()

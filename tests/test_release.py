@@ -51,6 +51,44 @@ def test_the_network_gets_a_card_that_says_what_the_results_say(clone: Clone) ->
     assert [file.read_bytes() for file in FILES] == first
 
 
+def test_the_card_names_the_seeds_of_this_code_and_setting_alone(clone: Clone) -> None:
+    """HEAD, an experiment, has the accuracy of other code; an experiment of another rate is of another setting."""
+    clone.commit("results")
+    test = json.loads(Path("metrics/test.json").read_text(encoding="utf-8"))
+    lock = Path("dvc.lock").read_text(encoding="utf-8")
+    for name, key, old, new in (
+        ("seed-1", "params.yaml", "seed: 0", "seed: 1"),
+        ("lr", "params.yaml", "lr: 0.2", "lr: 0.3"),
+        ("code", "dvc.lock", re.findall(r"src/cifar10/training\n +hash: md5\n +md5: (\w+)", lock)[0], "0" * 32),
+    ):
+        for path in {"params.yaml", "dvc.lock", key}:
+            file = Path(path)
+            file.write_text(file.read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
+        if name == "code":
+            Path("params.yaml").write_text(
+                Path("params.yaml").read_text(encoding="utf-8").replace("seed: 0", "seed: 2"), encoding="utf-8"
+            )
+            text = Path("dvc.lock").read_text(encoding="utf-8")
+            Path("dvc.lock").write_text(text.replace("seed: 0", "seed: 2"), encoding="utf-8")
+        clone.commit(name)
+        head = clone.run("git", "rev-parse", "HEAD").strip()
+        clone.run("git", "reset", "-q", "--hard", "HEAD~1")
+        base = clone.run("git", "rev-parse", "HEAD").strip()
+        clone.run("git", "update-ref", f"refs/exps/{base[:2]}/{base[2:]}/{name}", head)
+    main()
+    assert load_exported(Path("release/cifar10.onnx")).card["seeds"] == {"0": test["accuracy"], "1": test["accuracy"]}
+
+
+def test_code_that_is_not_committed_is_refused(clone: Clone) -> None:
+    clone.commit("results")
+    Path("src/cifar10/new.py").write_text("", encoding="utf-8")
+    assert refusal().startswith("the card names the commit of the code, but src/cifar10/new.py is not committed; ")
+    Path("src/cifar10/new.py").unlink()
+    train = Path("stages/train.py")
+    train.write_text(train.read_text(encoding="utf-8") + "# changed\n", encoding="utf-8")
+    assert refusal() == "dvc.lock is outdated: train: stages/train.py changed; dvc repro, then this command again"
+
+
 def refusal() -> str:
     with pytest.raises(UserError) as error:
         main()

@@ -23,7 +23,7 @@ from tests.repository import commit, git, init
 from tools import session
 from tools.records import experiment_refs
 from tools.sweep.placement import Machine, place
-from tools.sweep.plan import Experiment, grid, plan, rows
+from tools.sweep.plan import Experiment, grid, plan, rows, whole_number
 from tools.sweep.refs import arrived, clean_commit, published
 
 RAY = Path(sys.executable).with_name("ray")
@@ -146,7 +146,7 @@ def never(_: Machine) -> list[int]:
 def test_experiments_that_share_a_gpu_share_its_cores(planned: Callable[[str], list[Experiment]], per_gpu: int) -> None:
     (each,) = place(planned("lr=0.3"), per_gpu, [machine(64, 2), machine(16, 1)], lambda _: [])
     assert each.changes["threads"] == 1
-    assert (each.changes["workers"] + 1) * per_gpu <= max(16, per_gpu)  # cores of each GPU of the smaller machine
+    assert each.changes["workers"] == {2: 4, 3: 4, 7: 1}.get(per_gpu, 0)  # with 16 cores, those of the smaller machine
     share = round(each.resources["num_gpus"] * 10_000)  # as Ray counts
     assert share * per_gpu <= 10_000 < share * (per_gpu + 1)
     (each,) = place(planned("threads=4 workers=3"), per_gpu, [machine(16, 1)], lambda _: [])
@@ -169,6 +169,18 @@ def test_a_gpu_is_shared_if_it_has_the_memory(planned: Callable[[str], list[Expe
     with pytest.raises(UserError, match=r"^PER_GPU=2: there is no GPU here; leave PER_GPU out$"):
         place(experiments, 2, [machine(8)], lambda _: [])
     place(experiments, 2, [machine(8, 1)], lambda _: [])  # not known
+    place(planned("lr=0.1 device=cpu"), 16, [machine(8, 1)], never)
+    (each,) = place(planned("lr=0.1 precision=portable"), 16, [machine(8, 1)], never)
+    assert (each.changes["threads"], each.changes["workers"], each.resources) == (1, 0, {"num_cpus": 1})
+
+
+def test_a_whole_number() -> None:
+    assert whole_number("PER_GPU", "16", 100) == 16
+    for text in ("0", "-1", "x", "1.5", "101", "\u0663", "02", "1" * 5000):
+        with pytest.raises(
+            UserError, match=rf"^PER_GPU must be a whole number from 1 to 100 \(got {re.escape(text)}\)$"
+        ):
+            whole_number("PER_GPU", text, 100)
 
 
 @pytest.mark.usefixtures("folder")

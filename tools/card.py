@@ -16,9 +16,10 @@ CARD = """\
 
 `make release` writes this page, and the same facts into the metadata of both files.
 
-`cifar10.onnx` is for [ONNX Runtime](../docs/model.md#as-an-onnx-file) and `cifar10 classify`, `cifar10.safetensors` for
-[PyTorch](../docs/model.md#in-python). Both map pictures of 32x32 pixels to the probabilities of ten classes:
-{classes}. The licence is [MIT](../LICENSE).
+`cifar10.onnx` is for [ONNX Runtime](../docs/model.md#as-an-onnx-file) and `cifar10 classify`. It maps pictures of 32x32
+pixels to the probabilities of ten classes: {classes}.
+`cifar10.safetensors` has the same network's weights, for [PyTorch](../docs/model.md#in-python). The licence is
+[MIT](../LICENSE).
 
 | what | value |
 |---|---|
@@ -41,8 +42,8 @@ CARD = """\
 
 - **Every picture gets one of the ten classes**, also if it shows none of them, with a probability that may be high.
 - It sees 32x32 pixels. Details of a larger picture are lost, and so is what lies outside its centre square.
-- It was tested on the pictures of CIFAR-10 alone, small photographs from the web of 2008, each of one object. Drawings,
-  other cameras, several objects and pictures that were changed to mislead it were not tested.
+- It was tested on the pictures of CIFAR-10 alone, small photographs of one object each, from the web, before 2009.
+  Drawings, other cameras, several objects and pictures that were changed to mislead it were not tested.
 - About 3 % of the test images have a near copy among the training images
   ([Barz and Denzler, 2020](https://arxiv.org/abs/1902.00423)), so on new pictures the accuracy is lower.
 - Do not use it if a wrong answer can harm anybody. It is an example for teaching and a start for further training.

@@ -9,6 +9,8 @@ import json
 import platform
 from pathlib import Path
 
+from ruamel.yaml.error import YAMLError
+
 from cifar10.core.errors import UserError
 from cifar10.core.files import write_atomically
 from tools.params_editor import edited
@@ -18,23 +20,24 @@ from tools.start import run_tool
 from tools.verify import print_same, read, run_in_copy
 
 FILE = Path("release/portable.json")
+REPAIR = "record them: python -m tools.portable --write digits default"
 CHANGES = {"precision": "portable", "device": "auto", "threads": "auto", "workers": "auto", "epochs": 2}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("recipes", nargs="*", help="those that FILE names, without CIFAR-10 if params.yaml has digits")
+    parser.add_argument("recipes", nargs="*", help="otherwise digits and, unless params.yaml has other data, default")
     parser.add_argument("--write", action="store_true", help="record what this processor computes")
     arguments = parser.parse_args()
     if platform.machine() != "x86_64":
         print(f"portable: nothing to compare, as this processor is of another type ({platform.machine()})")
         return
-    try:
-        expected = json.loads(FILE.read_bytes())
-        names = arguments.recipes or [name for name in expected if name == "digits" or uses_cifar10()]
-        expected = {name: dict(expected[name]) for name in names} if not arguments.write else expected
-    except BROKEN as error:
-        raise UserError(f"{FILE}: {error}") from None
+    names = arguments.recipes or ["digits", *(["default"] if dataset() == "cifar10" else [])]
+    if unknown := set(names) - recipes().keys():
+        raise UserError(f"no recipe is called {', '.join(sorted(unknown))}; there are: {', '.join(recipes())}")
+    expected = recorded() if FILE.exists() or not arguments.write else {}
+    if missing := set(names) - expected.keys() - set(names if arguments.write else ()):
+        raise UserError(f"{FILE}: has no {', '.join(sorted(missing))}; {REPAIR}")
     for name in names:
         print(f"portable: {name}", flush=True)
         found = outputs(name)
@@ -42,14 +45,26 @@ def main() -> None:
             expected[name] = found
             write_atomically(FILE, json.dumps(expected, indent=2).encode() + b"\n")
         elif not print_same(found, expected[name]):
-            raise UserError(
-                f"not the bytes of {FILE}; if the code or a library has changed, record them: "
-                "python -m tools.portable --write"
-            )
+            raise UserError(f"not the bytes of {FILE}; if the code or a library has changed, {REPAIR}")
 
 
-def uses_cifar10() -> bool:
-    return bool(load_params(Path("params.yaml").read_bytes())["dataset"] == "cifar10")
+def dataset() -> str:
+    """Return the dataset of params.yaml, whose other keys must be there as well."""
+    try:
+        text = Path("params.yaml").read_text(encoding="utf-8")
+        edited(text, recipes()["default"])
+        return str(load_params(text.encode())["dataset"])
+    except (*BROKEN, YAMLError) as error:
+        raise UserError(
+            f"params.yaml: cannot be read: {' '.join(str(error).split())}; git restore params.yaml"
+        ) from None
+
+
+def recorded() -> dict[str, dict[str, str]]:
+    try:
+        return {str(recipe): dict(outs) for recipe, outs in json.loads(FILE.read_bytes()).items()}
+    except BROKEN as error:
+        raise UserError(f"{FILE}: cannot be read: {error}; git restore {FILE}") from None
 
 
 def outputs(recipe: str) -> dict[str, str]:

@@ -1,9 +1,8 @@
 """make release: copy the network of the workspace to release/, as ONNX and for PyTorch, with a model card."""
 
 import hashlib
-from collections.abc import Mapping
+import sys
 from pathlib import Path
-from typing import Any
 
 from cifar10.core.errors import UserError
 from cifar10.core.files import write_atomically
@@ -16,6 +15,7 @@ from tools.repository import git
 from tools.results import Results
 from tools.show import described
 from tools.start import run_tool
+from tools.verify import check_lock
 
 LOCK, RELEASE = Path("dvc.lock"), Path("release")
 FILES = ("models/model.onnx", "models/model.safetensors")
@@ -33,18 +33,33 @@ def main() -> None:
         raise UserError(f"{RELEASE}: holds a network of cifar10, but params.yaml has dataset: {dataset}")
     if doubts := results.doubts():
         raise UserError(f"{' '.join(doubts)} Make them again: dvc repro, or: git restore . && dvc checkout")
-    known = facts(results, git("rev-parse", "HEAD"), described(results.params, recipes()), by_seed(results.params))
+    # After a release its own files differ from those that `download` has seen; that changes no network.
+    check_lock(Path(), recorded.outs | {str(RELEASE): ""})
+    if dirty := git("status", "--porcelain", "--", "src", "stages", "requirements.lock"):
+        raise UserError(
+            f"the card names the commit of the code, but {dirty.split()[-1]} is not committed; git commit first"
+        )
+    seeds = by_seed(results)
+    known = facts(results, git("rev-parse", "HEAD"), described(results.params, recipes()), seeds)
     write_atomically(RELEASE / "cifar10.onnx", with_facts_onnx(network, known))
     write_atomically(RELEASE / "cifar10.safetensors", with_facts_safetensors(weights, known))
     write_atomically(RELEASE / "README.md", card(known).encode())
-    print(f"release: {RELEASE}/ holds {' and '.join(FILES)}, and their card; commit it with {LOCK}")
+    print(f"release: {RELEASE}/ holds {' and '.join(FILES)}, and their card")
+    print("release: next: dvc repro, in which download alone runs; then commit release/ and dvc.lock")
 
 
-def by_seed(params: Mapping[str, Any]) -> dict[int, float]:
-    """Return the test accuracy of the runs of this repository that differ from `params` in the seed alone."""
-    runs, _ = find_runs([], params["dataset"])
-    same = [run for run in runs if varied(run.params) == varied(dict(params)) and "test_accuracy" in run.numbers]
-    return {run.params["seed"]: run.numbers["test_accuracy"] for run in same}
+def by_seed(results: Results) -> dict[int, float]:
+    """Return the test accuracy of this run and of those that differ from it in the seed alone, with the same code."""
+    setting = varied(results.params)
+    try:
+        runs, _ = find_runs([], results.params["dataset"])
+    except UserError as error:
+        print(f"note: the card names this seed alone, as an experiment cannot be read: {error}", file=sys.stderr)
+        runs = []
+    code = results.lock.deps.items()
+    same = [run for run in runs if varied(run.params) == setting and run.kind["code of train"].items() <= code]
+    seeds = {run.params["seed"]: run.numbers["test_accuracy"] for run in same if "test_accuracy" in run.numbers}
+    return seeds | {results.params["seed"]: results.metrics["test"]["accuracy"]}
 
 
 def checked(path: Path, md5: str) -> bytes:

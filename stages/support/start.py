@@ -19,6 +19,8 @@ def run_stage(stage: Callable[[Params], None]) -> None:
     came = list[int]()  # signals
 
     def end(number: int, _: FrameType | None) -> None:
+        if came:  # the exit has begun; another one inside it would print a traceback
+            os._exit(128 + number)
         came.append(number)
         sys.exit(128 + number)  # the shell's codes: 143, 130, 129
 

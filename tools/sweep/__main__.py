@@ -1,4 +1,4 @@
-"""make sweep GRID='lr=0.05,0.1 seed=0,1,2': run many experiments on Ray, each on a core or a GPU of its own.
+"""make sweep GRID='lr=0.05,0.1 seed=0,1,2': run many experiments on Ray, each on a core, a GPU or a share of one.
 
 Every combination of the values runs once, on top of the parameters of the workspace or of --recipe. A sweep that was
 stopped, or has failed in part, is started again by the same command: only what is missing runs. Without --address it

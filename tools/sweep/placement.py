@@ -8,8 +8,8 @@ from tools.sweep.plan import Experiment
 
 Machine = Mapping[str, Any]  # as ray.nodes() describes one
 
-# MB of a GPU that a training takes, and that each image of a batch adds. They are estimates, not measured yet, as
-# `make bench` does on a GPU.
+# MB of a GPU that a training takes, and that each image of a batch adds. These are estimates. `make bench` on a GPU
+# measures the memory.
 TRAINING, IMAGE = 2_500, 4
 
 
@@ -33,8 +33,9 @@ def place(
     with_gpu = [each for each in machines if each["Resources"].get("GPU")]
     if per_gpu > 1 and not with_gpu:
         raise UserError(f"PER_GPU={per_gpu}: there is no GPU here; leave PER_GPU out")
-    if per_gpu > 1:
-        one = TRAINING + IMAGE * max(each.params["batch_size"] for each in experiments)
+    sizes = [each.params["batch_size"] for each in experiments if uses_gpu(each)]
+    if per_gpu > 1 and sizes:
+        one = TRAINING + IMAGE * max(sizes)
         for machine in with_gpu:
             check_memory(machine, free_memory(machine), per_gpu, one)
     cores = min((each["Resources"].get("CPU", 0) // each["Resources"]["GPU"] for each in with_gpu), default=0)
@@ -46,13 +47,18 @@ def place(
     return placement
 
 
+def uses_gpu(experiment: Experiment) -> bool:
+    """Return whether it runs on a GPU if there is one."""
+    return bool(experiment.params["device"] != "cpu" and experiment.params["precision"] != "portable")
+
+
 def placed(experiment: Experiment, gpus: bool, per_gpu: int, cores: int) -> Placed:
     """Return what one experiment occupies: a share of a GPU, or as many cores as it names threads (auto: one).
 
     `cores` is how many of them its machine has for each GPU. Trainings that share a GPU share these cores as well.
     """
     params, changes = experiment.params, dict(experiment.changes)
-    on_gpu = gpus and params["device"] != "cpu"
+    on_gpu = gpus and uses_gpu(experiment)
     if not on_gpu or per_gpu > 1:
         if params["threads"] == "auto":
             changes["threads"] = 1

@@ -35,7 +35,7 @@ def print_lines(reader: Reader, arguments: list[str], model_file: str | None, to
         top = min(3, len(model.classes))
     if top > len(model.classes):
         raise UserError(f"--top must be from 1 to {len(model.classes)}, the number of classes (got {top})")
-    output = _Output(model, model_file or "release/cifar10.onnx", top, as_json)
+    output = _Output(model, model_file or "the released one", top, as_json)
     sources = [(name, name == argument) for argument in arguments for name in _files(argument, output)]
     output.begin([name for name, _ in sources])
     pictures = _readable(reader, sources, output)
@@ -89,9 +89,10 @@ class _Output:
         self.classes, self.top, self.as_json = model.classes, top, as_json
         self.refused = self.width = 0
         self.bar = False
-        what = "{recipe}, seed {seed}: {accuracy:.2%} of the test images" if model.card else "trained on {dataset}"
-        what = what.format_map({"dataset": model.dataset, **model.card}).replace("%", " %")
-        self.heading = "" if as_json else f"Network: {printable(name)} ({what})\n{HOW[0].upper()}{HOW[1:]}:"
+        what = f"trained on {model.dataset}"
+        if card := model.card:
+            what = f"{card['recipe']}, seed {card['seed']}: right on {100 * card['accuracy']:.2f} % of the test images"
+        self.heading = "" if as_json else f"{printable(f'Network: {name} ({what})')}\n{HOW[0].upper()}{HOW[1:]}:"
 
     def begin(self, names: list[str]) -> None:
         self.width = min(60, max((len(printable(name)) for name in names), default=0))

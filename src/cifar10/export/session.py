@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from cifar10.core import SIDE
 
+CARD = {"recipe": str, "seed": int, "accuracy": float}  # what others print of a model card
 BATCH_SIZE = 64  # the maps of a batch fit into a core's cache; larger is not faster
 
 
@@ -37,12 +38,20 @@ def load_exported(model: Path | bytes) -> ExportedModel:
     about = session.get_modelmeta().custom_metadata_map
     if not {"classes", "dataset"} <= about.keys():
         raise ValueError("an ONNX file of something else: its metadata name no classes and no dataset")
-    classes = json.loads(about["classes"])
+    try:
+        classes, dataset, card = (json.loads(about.get(key, "{}")) for key in ("classes", "dataset", "card"))
+        sound = isinstance(dataset, str) and {*map(type, classes)} == {str}
+        if card:
+            sound &= all(isinstance(card[key], kind) for key, kind in CARD.items()) and 0 <= card["accuracy"] <= 1
+    except (ValueError, KeyError, TypeError, RecursionError):
+        sound = False
+    if not sound:
+        raise ValueError("an ONNX file with broken metadata: classes, dataset or card")
     ends = [(each.name, each.type, each.shape[1:]) for each in (*session.get_inputs(), *session.get_outputs())]
     expected = [("images", "tensor(uint8)", [SIDE, SIDE, 3]), ("probabilities", "tensor(float)", [len(classes)])]
     if ends != expected:
         raise ValueError(f"a network whose input and output are {ends}, not {expected}")
-    return ExportedModel(session, classes, json.loads(about["dataset"]), json.loads(about.get("card", "{}")))
+    return ExportedModel(session, classes, dataset, card)
 
 
 def probabilities(model: ExportedModel, images: NDArray[np.uint8]) -> NDArray[np.float32]:
