@@ -87,7 +87,7 @@ def read(folder: Path) -> tuple[dict[str, str], dict[str, object]]:
     try:
         outs = together((folder / name).read_bytes()).outs
         outs.pop(name := "metrics/run.json", None)
-        run = dict(json.loads((folder / name).read_text(encoding="utf-8")))
+        run = json.loads((folder / name).read_text(encoding="utf-8"))
         if run.get("precision") == "portable":
             outs.pop("metrics/export.json", None)  # ONNX Runtime has other code for each type of processor
         return outs, {key: value for key, value in run.items() if not isinstance(value, float)}  # which are measured
