@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
+from typing import Any
 
 import pytest
 import torch
@@ -35,11 +36,17 @@ def test_auto_is_resolved(params: Params) -> None:
 
 @pytest.mark.parametrize(
     ("capabilities", "precision"),
-    [({"avx2": True}, "fp32"), ({"avx512_bf16": True}, "bf16"), ({"bf16": True, "sve": True}, "fp32")],
-    ids=["AVX2", "AVX512-BF16", "ARM, where nobody has measured it"],
+    [
+        ({"avx2": True, "cpu_name": "AMD EPYC"}, "fp32"),
+        ({"avx512_bf16": True, "cpu_name": "AMD EPYC"}, "bf16"),
+        ({"avx512_bf16": True, "cpu_name": "Intel Xeon"}, "fp32"),
+        ({"avx512_bf16": True, "amx_bf16": True, "cpu_name": "Intel Xeon"}, "bf16"),
+        ({"bf16": True, "sve": True}, "fp32"),
+    ],
+    ids=["AVX2", "AVX512-BF16", "of Intel", "of Intel, with AMX", "ARM, where nobody has measured it"],
 )
 def test_auto_is_bf16_where_that_was_measured(
-    params: Params, monkeypatch: pytest.MonkeyPatch, capabilities: dict[str, bool], precision: str
+    params: Params, monkeypatch: pytest.MonkeyPatch, capabilities: dict[str, Any], precision: str
 ) -> None:
     monkeypatch.setattr("torch.cpu.get_capabilities", lambda: capabilities)
     runtime = set_up(params.model_copy(update={"precision": "auto"}))

@@ -142,7 +142,7 @@ class Params(Strict):
     augment_with: Literal["albumentations", "fused"]
     """albumentations (image by image) | fused (the same pixels, faster)"""
     precision: Literal["auto", "bf16", "fp32", "portable"]
-    """auto (bf16 where it is faster: AVX512-BF16, CUDA) | bf16 | fp32 | portable (the same bits on any x86-64)"""
+    """auto (bf16 where faster: AMD's AVX512-BF16, AMX, CUDA) | bf16 | fp32 | portable (the same bits on any x86-64)"""
     threads: AutoOrPositive
     """auto (one per physical core, portable: one) | n: PyTorch's CPU threads"""
     workers: AutoOrCount

@@ -107,7 +107,12 @@ def _processor() -> str:
 
 
 def _has_bf16(cuda: bool) -> bool:
-    """Return whether bf16 was measured to be faster than fp32 on such hardware; it was not measured on ARM."""
+    """Return whether bf16 was measured to be faster than fp32 on such hardware; it was not measured on ARM.
+
+    With AVX512-BF16 it is 2.2 to 2.5 times as fast on AMD's processors. On Intel's it is slower, 0.77 times, as they
+    multiply bf16 at the rate of fp32, unless they have AMX.
+    """
     if cuda:
         return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    return bool(torch.cpu.get_capabilities().get("avx512_bf16"))
+    found = torch.cpu.get_capabilities()
+    return bool(found.get("avx512_bf16") and (found.get("amx_bf16") or "Intel" not in str(found.get("cpu_name"))))
