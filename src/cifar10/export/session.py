@@ -40,7 +40,7 @@ def load_exported(model: Path | bytes) -> ExportedModel:
         raise ValueError("an ONNX file of something else: its metadata name no classes and no dataset")
     try:
         classes, dataset, card = (json.loads(about.get(key, "{}")) for key in ("classes", "dataset", "card"))
-        sound = isinstance(dataset, str) and {*map(type, classes)} == {str}
+        sound = isinstance(dataset, str) and isinstance(classes, list) and {*map(type, classes)} <= {str}
         if card:
             sound &= all(isinstance(card[key], kind) for key, kind in CARD.items()) and 0 <= card["accuracy"] <= 1
     except (ValueError, KeyError, TypeError, RecursionError):
