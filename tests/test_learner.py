@@ -1,9 +1,12 @@
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 from torch.optim import Optimizer
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from cifar10.core.data import Statistics
 from cifar10.core.params import Params
@@ -86,3 +89,49 @@ def test_moved_weights_are_what_they_were_bit_for_bit() -> None:
         torch.testing.assert_close((weight - before) / (0.3 * before.norm()), weight.grad / weight.grad.norm())
         assert not flat.any()
     assert torch.equal(weight, before)
+
+
+class VectorFunctions(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Collect calls of what PyTorch takes from MKL's vector functions, whose last bits depend on the processor."""
+
+    NAMES = (
+        "acos",
+        "asin",
+        "atan",
+        "cos",
+        "erf",
+        "exp",
+        "expm1",
+        "log",
+        "log10",
+        "log1p",
+        "log2",
+        "sin",
+        "sqrt",
+        "tan",
+        "tanh",
+    )
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.called = set[str]()
+
+    def __torch_dispatch__(self, operation: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        name = operation.overloadpacket.__name__.removeprefix("_foreach_").rstrip("_")
+        tensors = [each for each in args if isinstance(each, torch.Tensor)]
+        if name in self.NAMES and any(each.dtype == torch.float32 for each in tensors):
+            self.called.add(name)
+        return operation(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "muon", "adam", "adamw"])
+def test_a_portable_step_takes_nothing_from_mkl_that_depends_on_the_processor(params: Params, optimizer: str) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (8, 32, 32, 3), np.uint8)
+    labels, statistics = torch.arange(8) % 10, Statistics([MEAN] * 3, [STD] * 3)
+    for precision, expected in (("portable", set()), ("fp32", {"sqrt"} if optimizer == "muon" else set())):
+        changed = params.model_copy(update={"optimizer": optimizer, "precision": precision})
+        runtime = Runtime(torch.device("cpu"), precision, 1)
+        learner = Learner(Net("lattice", 0.1, classes=10), images, statistics, changed, runtime, 1)
+        with VectorFunctions() as functions:
+            learner.step(torch.from_numpy(images), labels, 0)
+        assert functions.called == expected

@@ -45,8 +45,10 @@ def build_optimizers(model: Net, params: Params) -> list[Optimizer]:
             return [torch.optim.AdamW(groups, lr=lr, fused=True, capturable=on_gpu)]
         case "sgd" | "muon":
             sgd = torch.optim.SGD(groups, lr=lr, momentum=params.momentum, nesterov=params.nesterov, fused=True)
-            muon = [Muon(by_muon, rate(params.lr * params.muon.lr_ratio), params.muon.momentum)] if by_muon else []
-            return [sgd, *muon]
+            if not by_muon:
+                return [sgd]
+            exact_root = params.precision == "portable"
+            return [sgd, Muon(by_muon, rate(params.lr * params.muon.lr_ratio), params.muon.momentum, exact_root)]
         case other:
             assert_never(other)
 
