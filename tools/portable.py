@@ -14,7 +14,7 @@ from ruamel.yaml.error import YAMLError
 from cifar10.core.errors import UserError
 from cifar10.core.files import write_atomically
 from tools.params_editor import edited
-from tools.recipe import recipes
+from tools.recipe import overrides
 from tools.records import BROKEN, load_params
 from tools.start import run_tool
 from tools.verify import print_same, read, run_in_copy
@@ -32,32 +32,26 @@ def main() -> None:
     if platform.machine() != "x86_64":
         print(f"portable: nothing to compare, as this processor is of another type ({platform.machine()})")
         return
-    names = arguments.recipes or ["digits", *(["default"] if dataset() == "cifar10" else [])]
-    if unknown := set(names) - recipes().keys():
-        raise UserError(f"no recipe is called {', '.join(sorted(unknown))}; there are: {', '.join(recipes())}")
+    names, texts = arguments.recipes, dict[str, str]()
+    try:
+        text = Path("params.yaml").read_text(encoding="utf-8")
+        if not names:
+            names = ["digits", *(["default"] if load_params(text.encode())["dataset"] == "cifar10" else [])]
+        texts = {name: edited(text, overrides(name, "0") | CHANGES) for name in names}
+    except (*BROKEN, YAMLError) as error:
+        said = " ".join(str(error).split())
+        raise UserError(f"params.yaml: cannot be read: {said}; git restore params.yaml") from None
     expected = recorded() if FILE.exists() or not arguments.write else {}
-    if missing := set(names) - expected.keys() - set(names if arguments.write else ()):
+    if not arguments.write and (missing := texts.keys() - expected.keys()):
         raise UserError(f"{FILE}: has no {', '.join(sorted(missing))}; {REPAIR}")
-    for name in names:
+    for name, changed in texts.items():
         print(f"portable: {name}", flush=True)
-        found = outputs(name)
+        found = outputs(changed)
         if arguments.write:
             expected[name] = found
             write_atomically(FILE, json.dumps(expected, indent=2).encode() + b"\n")
         elif not print_same(found, expected[name]):
             raise UserError(f"not the bytes of {FILE}; if the code or a library has changed, {REPAIR}")
-
-
-def dataset() -> str:
-    """Return the dataset of params.yaml, whose other keys must be there as well."""
-    try:
-        text = Path("params.yaml").read_text(encoding="utf-8")
-        edited(text, recipes()["default"])
-        return str(load_params(text.encode())["dataset"])
-    except (*BROKEN, YAMLError) as error:
-        raise UserError(
-            f"params.yaml: cannot be read: {' '.join(str(error).split())}; git restore params.yaml"
-        ) from None
 
 
 def recorded() -> dict[str, dict[str, str]]:
@@ -67,12 +61,11 @@ def recorded() -> dict[str, dict[str, str]]:
         raise UserError(f"{FILE}: cannot be read: {error}; git restore {FILE}") from None
 
 
-def outputs(recipe: str) -> dict[str, str]:
-    """Run a recipe up to evaluate. Return the md5 of each output, by its path."""
+def outputs(params: str) -> dict[str, str]:
+    """Run the pipeline with this params.yaml up to evaluate. Return the md5 of each output, by its path."""
 
     def prepare(copy: Path) -> None:
-        params = copy / "params.yaml"
-        params.write_text(edited(params.read_text(encoding="utf-8"), recipes()[recipe] | CHANGES), encoding="utf-8")
+        (copy / "params.yaml").write_text(params, encoding="utf-8")
         (copy / "dvc.lock").unlink(missing_ok=True)  # only what runs now is in it afterwards
 
     with run_in_copy(prepare, "evaluate") as copy:

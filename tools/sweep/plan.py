@@ -67,6 +67,7 @@ def plan(commit: str, base: str, recipe: Mapping[str, str], settings: Sequence[V
 
 
 def whole_number(name: str, text: str, most: int) -> int:
+    """Return the number that `text` is. Raise UserError, which calls it `name`, if it is none from 1 to `most`."""
     if not re.fullmatch(r"[1-9]\d{0,8}", text, re.ASCII) or int(text) > most:
         raise UserError(f"{name} must be a whole number from 1 to {most} (got {text})")
     return int(text)
