@@ -22,7 +22,7 @@ def test_each_names_every_parameter_but_the_machines(params: Params, monkeypatch
     """So that it means the same whatever the workspace held before."""
     monkeypatch.chdir(ROOT)
     assert recipes() == RECIPES
-    assert set(RECIPES) == {"default", "fast", "reference", "digits", "pictures"}
+    assert set(RECIPES) == {"default", "fast", "long", "reference", "digits", "pictures"}
     expected = [key for key in flat(params.model_dump()) if key not in MACHINE]
     assert {name: sorted(recipe) for name, recipe in RECIPES.items()} == dict.fromkeys(RECIPES, sorted(expected))
 
@@ -79,7 +79,7 @@ def test_a_name_that_is_taken_gets_a_number(
 def test_an_unknown_recipe_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(ROOT)
     with pytest.raises(
-        UserError, match=r"no recipe is called best; there are: default, digits, fast, pictures, reference$"
+        UserError, match=r"no recipe is called best; there are: default, digits, fast, long, pictures, reference$"
     ):
         overrides("best", "0")
     with pytest.raises(UserError, match=r"^SEED must be a whole number from 0 \(got x\)$"):

@@ -17,11 +17,8 @@ class Muon(Optimizer):
     See Jordan, https://kellerjordan.github.io/posts/muon, and cifar10-airbench.
     """
 
-    def __init__(
-        self, weights: Sequence[Tensor], lr: float | Tensor, momentum: float, exact_root: bool = False
-    ) -> None:
+    def __init__(self, weights: Sequence[Tensor], lr: float | Tensor, momentum: float) -> None:
         super().__init__(weights, {"lr": lr, "momentum": momentum})
-        self.exact_root = exact_root  # PyTorch's is MKL's, of which the last bit depends on the processor
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
@@ -36,7 +33,7 @@ class Muon(Optimizer):
             torch._foreach_lerp_(averages, gradients, 1 - momentum)
             updates = torch._foreach_lerp(gradients, averages, momentum)  # Nesterov's
             # channels_last: the matrix (O, K*K*I) lies in memory as it is; the order of columns does not matter.
-            turned = orthogonalised([update.permute(0, 2, 3, 1).flatten(1) for update in updates], self.exact_root)
+            turned = orthogonalised([update.permute(0, 2, 3, 1).flatten(1) for update in updates])
             for weight, matrix in zip(weights, turned, strict=True):
                 update = matrix.view(len(weight), *weight.shape[2:], -1).permute(0, 3, 1, 2)
                 weight.mul_(len(weight) ** 0.5 / weight.norm())
@@ -44,7 +41,7 @@ class Muon(Optimizer):
                 weight.addcmul_(update, step)
 
 
-def orthogonalised(matrices: Sequence[Tensor], exact_root: bool = False) -> list[Tensor]:
+def orthogonalised(matrices: Sequence[Tensor]) -> list[Tensor]:
     """Bring the singular values of each matrix (M, N) near 1 by three rounds of Jordan's quintic iteration.
 
     cifar10-airbench has three rounds too. With torch's five an epoch took 13 % longer. A round multiplies a matrix by a
@@ -55,12 +52,12 @@ def orthogonalised(matrices: Sequence[Tensor], exact_root: bool = False) -> list
     grams: dict[int, list[Tensor]] = defaultdict(list)
     for x in wide:
         grams[len(x)].append(x @ x.T)
-    factors = {size: iter(_three_rounds(torch.stack(group), exact_root)) for size, group in grams.items()}
+    factors = {size: iter(_three_rounds(torch.stack(group))) for size, group in grams.items()}
     turned = [next(factors[len(x)]) @ x for x in wide]
     return [y.T if x.shape[0] > x.shape[1] else y for x, y in zip(matrices, turned, strict=True)]
 
 
-def _three_rounds(grams: Tensor, exact_root: bool) -> Tensor:
+def _three_rounds(grams: Tensor) -> Tensor:
     """Return the factors (B, M, M) of matrices x whose Gram matrices x @ x.T are `grams` (B, M, M)."""
     squared_norms = grams.diagonal(dim1=1, dim2=2).sum(1)[:, None, None].clamp(min=1e-14)
     grams = grams / squared_norms
@@ -68,7 +65,7 @@ def _three_rounds(grams: Tensor, exact_root: bool) -> Tensor:
     grams = first @ grams @ first  # of the matrices after the first round
     second = _polynomial(grams)
     third = _polynomial(second @ grams @ second)
-    norms = squared_norms.double().sqrt().float() if exact_root else squared_norms.sqrt()
+    norms = squared_norms.double().sqrt().float()  # the last bit of MKL's float root depends on the processor
     return third @ second @ first / norms
 
 

@@ -47,8 +47,7 @@ def build_optimizers(model: Net, params: Params) -> list[Optimizer]:
             sgd = torch.optim.SGD(groups, lr=lr, momentum=params.momentum, nesterov=params.nesterov, fused=True)
             if not by_muon:
                 return [sgd]
-            exact_root = params.precision == "portable"
-            return [sgd, Muon(by_muon, rate(params.lr * params.muon.lr_ratio), params.muon.momentum, exact_root)]
+            return [sgd, Muon(by_muon, rate(params.lr * params.muon.lr_ratio), params.muon.momentum)]
         case other:
             assert_never(other)
 
