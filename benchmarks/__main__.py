@@ -12,7 +12,6 @@ from contextlib import redirect_stdout
 from functools import partial
 from pathlib import Path
 from statistics import median
-from typing import NamedTuple
 
 from benchmarks import gpu
 from benchmarks.hotspots import hotspots, matmul_flops
@@ -34,20 +33,15 @@ ROUNDS, IMAGES = 5, 6_400
 CIFAR10 = 50_000  # training images
 
 
-class Comparison(NamedTuple):
-    images_per_second: float  # ours
-    ratio: float  # to the other side
-
-
-def compare(name: str, ours: Callable[[], float], tutorial: Callable[[], float]) -> Comparison:
-    """Print and return images per second and their ratio, medians over the rounds. The calls return seconds."""
+def compare(name: str, ours: Callable[[], float], tutorial: Callable[[], float]) -> tuple[float, float]:
+    """Print and return our images per second and the ratio, medians over the rounds. The calls return seconds."""
     ours(), tutorial()  # warm up
     rounds = [(ours(), tutorial()) for _ in range(ROUNDS)]
     fast: float = IMAGES / median(a for a, _ in rounds)
     slow: float = IMAGES / median(b for _, b in rounds)
     ratios = sorted(b / a for a, b in rounds)
     print(f"{name:<28} {fast:>8,.0f} {slow:>10,.0f} {median(ratios):>7.2f}  ({ratios[0]:.2f} to {ratios[-1]:.2f})")
-    return Comparison(fast, median(ratios))
+    return fast, median(ratios)
 
 
 def main() -> None:
@@ -128,7 +122,7 @@ def main() -> None:
     for name, seconds in pipeline():
         print(f"  {name:<28} {seconds:>5.1f}")
     print("\npeak memory with 50,000 training images, MB")
-    for name, megabytes in memory(pictures(50_000), pictures(10_000), STATISTICS):
+    for name, megabytes in memory(pictures(50_000), pictures(10_000)):
         print(f"  {name:<14} {megabytes:>6,.0f}")
     return None
 
