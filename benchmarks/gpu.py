@@ -5,13 +5,10 @@ files count as well. `--count 2 --epochs 2 --images 4000` tries the script on a 
 the networks.
 """
 
-import argparse
 import re
 import subprocess
-import sys
 import time
 from collections.abc import Sequence
-from hashlib import sha256
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -20,11 +17,12 @@ from typing import NamedTuple
 from benchmarks.processes import set_params, with_recipe
 from benchmarks.tutorial import STATISTICS, pictures
 from cifar10.core.errors import UserError
+from cifar10.core.files import file_digest
 from cifar10.core.params_file import parse_params
 from cifar10.machine.cores import physical_cores
 from stages.support.formats import write_json, write_split
-from tools.repository import copy_working_tree
-from tools.start import run_tool
+from tools.repository import copy_working_tree, start_python
+from tools.start import argument_parser, run_tool
 from tools.sweep.node import free_memory
 from tools.sweep.placement import placed
 from tools.sweep.plan import Experiment
@@ -49,10 +47,9 @@ def run_at_once(settings: Sequence[dict[str, object]], images: int) -> tuple[lis
             copy_working_tree(copy)
             set_params(str(copy), device="auto", precision="auto", **values)
             (copy / "data").symlink_to(data)
-            facts = {"counts": [images // 10] * 10} | STATISTICS._asdict()
-            write_json(f"{copy}/metrics/dataset.json", facts)
+            write_json(f"{copy}/metrics/dataset.json", {"counts": [images // 10] * 10} | STATISTICS._asdict())
         before, least, started = sum(free_memory()), float("inf"), time.perf_counter()
-        running = [start(copy) for copy in copies]
+        running = [start_python(copy, "-m", "stages.train") for copy in copies]
         while any(process.poll() is None for process in running):
             least = min(least, sum(free_memory()))
             time.sleep(0.2)
@@ -61,22 +58,17 @@ def run_at_once(settings: Sequence[dict[str, object]], images: int) -> tuple[lis
         return runs, seconds, (before - least) / len(settings)
 
 
-def start(copy: Path) -> "subprocess.Popen[bytes]":
-    with (copy / "log").open("wb") as log:
-        return subprocess.Popen([sys.executable, "-m", "stages.train"], cwd=copy, stdout=log, stderr=log)
-
-
 def finished(copy: Path, process: "subprocess.Popen[bytes]") -> Run:
     log = (copy / "log").read_text(encoding="utf-8")
     if process.returncode:
         raise SystemExit(log)
-    epochs = [(float(speed.replace(",", "")), float(seconds)) for speed, seconds in EPOCH.findall(log)]
-    network = sha256((copy / "models/model.safetensors").read_bytes()).hexdigest()
-    return Run([speed for speed, _ in epochs], [seconds for _, seconds in epochs], network)
+    epochs = EPOCH.findall(log)
+    speeds, seconds = [float(speed.replace(",", "")) for speed, _ in epochs], [float(each) for _, each in epochs]
+    return Run(speeds, seconds, file_digest(copy / "models/model.safetensors"))
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argument_parser(__doc__)
     for name, default in {"count": 16, "epochs": 35, "images": 50_000}.items():
         parser.add_argument(f"--{name}", type=int, default=default)
     arguments = parser.parse_args()

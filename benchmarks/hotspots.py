@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from benchmarks.tutorial import timed
 from cifar10.core.params import Params
 from cifar10.machine.runtime import Runtime
 from cifar10.network.model import Net
@@ -72,12 +73,7 @@ def hotspots(params: Params, runtime: Runtime, steps: int = 30, most: int = 5) -
 
 def matmul_flops(runtime: Runtime, side: int = 2048) -> float:
     """Return the floating-point operations a second of a product of two large matrices."""
-    matrix = torch.randn(
-        side, side, dtype=torch.bfloat16 if runtime.precision == "bf16" else torch.float32, device=runtime.device
-    )
-    times = []
-    for _ in range(10):
-        started = time.perf_counter()
-        torch.mm(matrix, matrix)[0, 0].item()  # item() waits for a GPU
-        times.append(time.perf_counter() - started)
-    return 2 * side**3 / median(times)
+    dtype = torch.bfloat16 if runtime.precision == "bf16" else torch.float32
+    matrix = torch.randn(side, side, dtype=dtype, device=runtime.device)
+    seconds = median(timed(lambda: torch.mm(matrix, matrix)[0, 0].item()) for _ in range(10))  # item() waits for a GPU
+    return 2 * side**3 / seconds

@@ -4,7 +4,7 @@ import json
 import math
 import re
 from argparse import Namespace
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -36,13 +36,13 @@ def quality(values: Values) -> float:
     return 1 - abs(math.log10(float(values["lr"]) / 0.2)) - abs(float(values["muon.momentum"]) - 0.9)
 
 
-def run_all(settings: Sequence[Values]) -> Mapping[int, float]:
-    return {i: quality(values) for i, values in enumerate(settings)}
+def run_all(settings: Sequence[Values]) -> list[float | None]:
+    return [quality(values) for values in settings]
 
 
 def test_the_space_has_the_types_of_the_schema() -> None:
     wanted = space(WORDS)
-    assert wanted.seeds == ["0", "1"]
+    assert wanted.seeds == [{"seed": "0"}, {"seed": "1"}]
     lr, momentum, hole, optimizer = wanted.distributions.values()
     assert (lr.log, momentum.log, hole.log) == (True, False, False)
     assert isinstance(hole, optuna.distributions.IntDistribution)
@@ -101,7 +101,7 @@ def test_a_wrong_argument_is_one_line(arguments: tuple[str, str, str], said: str
     with pytest.raises(UserError) as error:
         checked(*arguments)
     assert str(error.value) == said
-    assert checked("3", "random", "validation_loss") == (3, "validation_loss")
+    assert checked("3", "random", "validation_loss") == 3
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "random"])
@@ -111,7 +111,7 @@ def test_the_same_results_give_the_same_trials(sampler: str) -> None:
     for _ in range(2):
         rounds = list[Sequence[Values]]()
 
-        def run(settings: Sequence[Values], rounds: list[Sequence[Values]] = rounds) -> Mapping[int, float]:
+        def run(settings: Sequence[Values], rounds: list[Sequence[Values]] = rounds) -> list[float | None]:
             rounds.append(settings)
             return run_all(settings)
 
@@ -131,9 +131,9 @@ def test_the_same_results_give_the_same_trials(sampler: str) -> None:
 
 
 def test_tpe_learns_and_a_failed_trial_is_no_result() -> None:
-    def half(settings: Sequence[Values]) -> Mapping[int, float]:
+    def half(settings: Sequence[Values]) -> list[float | None]:
         """Those with a high rate diverge."""
-        return {i: quality(values) for i, values in enumerate(settings) if float(values["lr"]) < 0.3}
+        return [quality(values) if float(values["lr"]) < 0.3 else None for values in settings]
 
     found = search.search(space(WORDS), 40, "tpe", "validation_accuracy", half)
     failed = [each for each in found if each.objective is None]
@@ -149,12 +149,12 @@ def test_tpe_learns_and_a_failed_trial_is_no_result() -> None:
 
 def test_the_objective_is_the_mean_of_all_seeds() -> None:
     settings: list[Values] = [{"lr": "0.1"}, {"lr": "0.2"}, {"lr": "0.1"}]
-    every = with_seeds(settings, ["0", "1"])
-    assert every == [{"lr": lr, "seed": seed} for lr in ("0.1", "0.2") for seed in ("0", "1")]
-    found = {frozenset(values.items()): value for values, value in zip(every, (0.8, 0.9, 0.7), strict=False)}
-    assert means(settings, ["0", "1"], found) == {0: pytest.approx(0.85), 2: pytest.approx(0.85)}
-    assert with_seeds(settings, []) == settings[:2]
-    assert means(settings, [], {frozenset({("lr", "0.2")}): 0.5}) == {1: 0.5}
+    seeds: list[Values] = [{"seed": "0"}, {"seed": "1"}]
+    assert with_seeds(settings, seeds) == [{"lr": lr, "seed": seed} for lr in ("0.1", "0.2") for seed in ("0", "1")]
+    assert means(settings, seeds, [0.8, 0.9, 0.7, None]) == [pytest.approx(0.85), None, pytest.approx(0.85)]
+    assert space(["lr=0.1..0.2"]).seeds == [{}]  # no seed is named
+    assert with_seeds(settings, [{}]) == settings[:2]
+    assert means(settings, [{}], [None, 0.5]) == [None, 0.5, None]
 
 
 def made_up(count: int = 40) -> list[Setting]:

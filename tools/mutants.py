@@ -98,23 +98,22 @@ def tests_of(path: Path) -> list[str]:
 
 def failed(tests: list[str]) -> bool:
     """Return whether one of the tests fails, or they do not end."""
-    process, status, give_up = os.fork(), None, time.monotonic() + LIMIT
+    process, ended, status, give_up = os.fork(), 0, 0, time.monotonic() + LIMIT
     if not process:
         try:
             run_tests(tests)
         finally:
             os._exit(3)
     try:
-        while status is None and time.monotonic() < give_up:
+        while not ended and time.monotonic() < give_up:
             time.sleep(0.02)
             ended, status = os.waitpid(process, os.WNOHANG)
-            status = status if ended else None
     finally:
         for other in psutil.process_iter():  # also what it has left running
             with suppress(OSError):
                 if os.getsid(other.pid) == process:
                     os.kill(other.pid, signal.SIGKILL)
-    return status != 0
+    return not ended or status != 0
 
 
 def run_tests(tests: list[str]) -> None:

@@ -4,7 +4,6 @@ With `precision: portable`, each recipe there runs for a few epochs in a copy of
 or of a library may change these bits: --write records them again.
 """
 
-import argparse
 import json
 import platform
 from pathlib import Path
@@ -16,7 +15,7 @@ from cifar10.core.files import write_atomically
 from tools.params_editor import edited
 from tools.recipe import overrides
 from tools.records import BROKEN, load_params
-from tools.start import run_tool
+from tools.start import argument_parser, run_tool
 from tools.verify import print_same, read, run_in_copy
 
 FILE = Path("release/portable.json")
@@ -25,14 +24,14 @@ CHANGES = {"precision": "portable", "device": "auto", "threads": "auto", "worker
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argument_parser(__doc__)
     parser.add_argument("recipes", nargs="*", help="otherwise digits and, unless params.yaml has other data, default")
     parser.add_argument("--write", action="store_true", help="record what this processor computes")
     arguments = parser.parse_args()
     if platform.machine() != "x86_64":
         print(f"portable: nothing to compare, as this processor is of another type ({platform.machine()})")
         return
-    names, texts = arguments.recipes, dict[str, str]()
+    names = arguments.recipes
     try:
         text = Path("params.yaml").read_text(encoding="utf-8")
         if not names:

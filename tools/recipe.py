@@ -4,7 +4,6 @@ Every parameter is set, so that a recipe means the same whatever the workspace h
 in which the recipe differs. Left as they are: the machine's, which are device, threads, workers and precision.
 """
 
-import argparse
 import os
 from itertools import chain, count
 from pathlib import Path
@@ -14,7 +13,7 @@ from cifar10.core.errors import UserError
 from tools.params_editor import as_yaml
 from tools.records import BROKEN, experiment_refs, load_params
 from tools.repository import DVC
-from tools.start import run_tool
+from tools.start import argument_parser, run_tool
 
 
 def recipes() -> dict[str, dict[str, Any]]:
@@ -41,7 +40,7 @@ def overrides(recipe: str, seed: str) -> dict[str, str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argument_parser(__doc__)
     parser.add_argument("recipe")
     parser.add_argument("--seed", default="0")
     arguments = parser.parse_args()

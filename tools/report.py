@@ -4,7 +4,6 @@ Every number on it is read from params.yaml, dvc.lock, metrics/ and plots/ of th
 or the name of an experiment. The page holds no time of day: the same files give the same bytes.
 """
 
-import argparse
 import base64
 import math
 import shlex
@@ -28,7 +27,7 @@ from tools.recipe import recipes
 from tools.records import load_params
 from tools.repository import committed, git
 from tools.results import NUMBER, Results, resolve
-from tools.start import run_tool
+from tools.start import argument_parser, run_tool
 from tools.tryit import try_it
 
 PAGE, LIMIT = Path("report.html"), 3_000_000  # bytes
@@ -149,7 +148,7 @@ def render(here: Results, there: Results | None) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argument_parser(__doc__)
     parser.add_argument("--compare", metavar="REV")
     rev = parser.parse_args().compare
     try:

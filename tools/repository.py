@@ -37,9 +37,7 @@ def blobs(names: Sequence[str]) -> list[bytes | None]:
     found: list[bytes | None] = []
     for _ in names:
         *_, size = output.readline().split()  # "ID blob SIZE" or "NAME missing"
-        found.append(None if size == b"missing" else output.read(int(size)))
-        if found[-1] is not None:
-            output.read(1)
+        found.append(None if size == b"missing" else output.read(int(size) + 1)[:-1])  # a line feed follows
     return found
 
 
@@ -56,6 +54,12 @@ def copy_commit(commit: str, folder: Path) -> None:
     """Write the files of a commit."""
     with tarfile.open(fileobj=io.BytesIO(_git("archive", commit))) as files:
         files.extractall(folder, filter="data")
+
+
+def start_python(folder: Path, *arguments: str) -> "subprocess.Popen[bytes]":
+    """Start python in a copy of the repository. What it prints goes into the file `log` there."""
+    with (folder / "log").open("wb") as log:
+        return subprocess.Popen([sys.executable, *arguments], cwd=folder, stdout=log, stderr=log)
 
 
 def _git(*arguments: str) -> bytes:

@@ -3,9 +3,7 @@
 Both run the pipeline on a few digits, each variant below once. What differs is printed; a refactor changes nothing.
 """
 
-import argparse
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,8 +11,8 @@ from tempfile import TemporaryDirectory
 from cifar10.core.errors import UserError
 from cifar10.core.files import file_digest
 from tools.params_editor import edited
-from tools.repository import copy_commit, copy_working_tree
-from tools.start import run_tool
+from tools.repository import copy_commit, copy_working_tree, start_python
+from tools.start import argument_parser, run_tool
 
 CPU = "device: cpu\nprecision: fp32\nthreads: 1\nworkers: 0\n"  # what a recipe leaves to the machine
 TINY = {"dataset": "digits", "validation_size": 1000, "batch_size": 32, "epochs": 2, "tta": "flip+shift"}
@@ -47,16 +45,10 @@ def write_variants(name: str, folder: Path) -> None:
     try:
         params = (folder / "recipes/default.yaml").read_text(encoding="utf-8") + CPU
         for variant, changes in VARIANTS.items():
-            (folder / f"{variant}.yaml").write_text(edited(params, TINY | changes))
+            (folder / f"{variant}.yaml").write_text(edited(params, TINY | changes), encoding="utf-8")
     except (OSError, KeyError) as error:
         reason = "is not there" if isinstance(error, OSError) else f"has no {error}"
         raise UserError(f"{name} cannot be compared: its recipes/default.yaml {reason}; name a later commit") from None
-
-
-def start(folder: Path) -> "subprocess.Popen[bytes]":
-    """Run the variants in a copy of the repository."""
-    with (folder / "log").open("wb") as log:
-        return subprocess.Popen([sys.executable, "-c", RUN, *VARIANTS], cwd=folder, stdout=log, stderr=log)
 
 
 def outputs(folder: Path) -> dict[str, str]:
@@ -66,7 +58,7 @@ def outputs(folder: Path) -> dict[str, str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argument_parser(__doc__)
     parser.add_argument("commit", nargs="?", default="HEAD")
     commit = parser.parse_args().commit
     with TemporaryDirectory(prefix="same-") as temporary:
@@ -76,7 +68,7 @@ def main() -> None:
         folders = {commit: before, "the working tree": after}
         for name, folder in folders.items():
             write_variants(name, folder)
-        runs = {name: (folder, start(folder)) for name, folder in folders.items()}
+        runs = {name: (folder, start_python(folder, "-c", RUN, *VARIANTS)) for name, folder in folders.items()}
         try:
             for name, (folder, run) in runs.items():
                 if run.wait():

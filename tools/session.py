@@ -11,17 +11,15 @@ import select
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from signal import SIGHUP, SIGINT, SIGKILL, SIGTERM, signal
 
 
-def run_session(
-    command: Sequence[str], stopped: Callable[[], object], cwd: Path | None = None, env: Mapping[str, str] | None = None
-) -> int:
+def run_session(command: Sequence[str], stopped: Callable[[], object], cwd: Path | None = None) -> int:
     """Return the command's exit code. End its whole session first if `stopped` becomes true or a signal raises."""
-    process = subprocess.Popen(command, cwd=cwd, env=env, stdin=subprocess.DEVNULL, start_new_session=True)
+    process = subprocess.Popen(command, cwd=cwd, stdin=subprocess.DEVNULL, start_new_session=True)
     try:
         while process.poll() is None and not stopped():
             time.sleep(0.1)

@@ -23,13 +23,11 @@ NUMBERS = {  # heading, factor, decimal places
 
 def described(params: dict[str, Any], known: Mapping[str, dict[str, Any]]) -> str:
     """Return the nearest of the `known` recipes and what differs from it: "digits: lr 0.01"."""
-
-    def differences(recipe: dict[str, Any]) -> list[str]:
-        return [name for name, value in varied(params).items() if recipe.get(name) != value]
-
-    name, recipe = min(known.items(), key=lambda item: len(differences(item[1])))
-    changes = ", ".join(f"{key} {as_yaml(params[key])}" for key in differences(recipe))
-    return f"{name}: {changes}" if changes else name
+    setting = varied(params).items()
+    differ = {name: [key for key, value in setting if recipe.get(key) != value] for name, recipe in known.items()}
+    nearest = min(differ, key=lambda name: len(differ[name]))
+    changes = ", ".join(f"{key} {as_yaml(params[key])}" for key in differ[nearest])
+    return f"{nearest}: {changes}" if changes else nearest
 
 
 def row(run: Run) -> list[str]:

@@ -1,10 +1,16 @@
 """Start a tool and report its errors."""
 
+import argparse
 import sys
 from collections.abc import Callable
 from signal import SIGTERM, signal
 
 from cifar10.core.errors import UserError
+
+
+def argument_parser(description: str | None) -> argparse.ArgumentParser:
+    """Return a parser whose --help prints the description, the docstring of a tool, as it is."""
+    return argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
 
 
 def run_tool(name: str, main: Callable[[], None]) -> None:

@@ -27,9 +27,8 @@ def try_it(md5: str | None) -> TryIt | None:
             network, weights = _layers(onnx.load_from_string(data))
             script = Path(__file__).with_name("tryit.js").read_text(encoding="utf-8")
             digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-            return TryIt(
-                json.dumps(network).replace("<", "\\u003c"), base64.b64encode(weights).decode(), script, digest
-            )
+            text = json.dumps(network).replace("<", "\\u003c")
+            return TryIt(text, base64.b64encode(weights).decode(), script, digest)
     return None
 
 

@@ -41,16 +41,12 @@ def page(running: bool) -> bytes:
 def main() -> None:
     print(f"{PAGE.absolute().as_uri()}: open it in a browser; Ctrl-C ends it", flush=True)
     with suppress(KeyboardInterrupt):
-        follow()
-
-
-def follow() -> None:
-    quiet = 0
-    while quiet < PATIENCE:
-        running = is_held(STAGE)
-        write_atomically(PAGE, page(running))
-        quiet = 0 if running else quiet + 1
-        time.sleep(EVERY)
+        quiet = 0
+        while quiet < PATIENCE:
+            running = is_held(STAGE)
+            write_atomically(PAGE, page(running))
+            quiet = 0 if running else quiet + 1
+            time.sleep(EVERY)
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ has scored every network of the setting. The table is also written as comparison
 Of a search it prints the best ten settings and what each number did, which effects.png draws.
 """
 
-import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from statistics import mean, stdev
@@ -24,7 +23,7 @@ from tools.compare.table import COMPARED, NUMBERS, aligned, label, table
 from tools.params_editor import as_yaml
 from tools.records import BROKEN, load_params
 from tools.repository import committed
-from tools.start import run_tool
+from tools.start import argument_parser, run_tool
 
 CSV, PLOT = Path("comparison.csv"), Path("comparison.png")
 EFFECTS_CSV, EFFECTS_PLOT = Path("effects.csv"), Path("effects.png")
@@ -70,23 +69,23 @@ def compare(patterns: Sequence[str], base_name: str | None) -> None:
     head = varied(parameters("HEAD's params.yaml", lambda: committed("HEAD", "params.yaml")))
     runs, notes = find_runs(patterns, here["dataset"])
     if not runs:
-        advice = "there are no runs to compare; make one: dvc exp run --name NAME -S lr=0.1"
-        raise UserError("\n".join([*notes, advice]))
+        notes.append("there are no runs to compare; make one: dvc exp run --name NAME -S lr=0.1")
+        raise UserError("\n".join(notes))
     named = [run for run in runs if run.name == base_name]
     if base_name and not named:
         names = ", ".join(run.name for run in runs)
-        said = f"BASE={base_name} is none of the runs that are compared: {names}"
-        raise UserError("\n".join([*notes, said]))
+        notes.append(f"BASE={base_name} is none of the runs that are compared: {names}")
+        raise UserError("\n".join(notes))
     runs, left_out = of_one_kind(runs, base_name)
-    runs, same = distinct(runs, lambda run: (frozenset(varied(run.params).items()), run.params["seed"]))
+    runs, same = distinct(runs)
     found = settings(runs, varied(named[0].params) if named else head)
     base = next((setting for setting in found if setting.is_base), None)
     by = measure(found)
     if by not in COMPARED:
         notes.append("ordered and drawn by train accuracy, as not every run has the others")
     if not base:
-        notes.append("no run has the parameters of the committed params.yaml, so there are no differences; ")
-        notes[-1] += f"name a run as the base: make compare BASE={runs[0].name}"
+        advice = f"name a run as the base: make compare BASE={runs[0].name}"
+        notes.append(f"no run has the parameters of the committed params.yaml, so there are no differences; {advice}")
     found.sort(key=lambda setting: -mean(setting.values(by).values()))
     rows = [row(setting, base, head) for setting in found]
     write_csv(str(CSV), rows[0], (cells.values() for cells in rows))
@@ -100,6 +99,7 @@ def compare(patterns: Sequence[str], base_name: str | None) -> None:
         PLOT.unlink(missing_ok=True)
     group = searched(found)
     made_of = effects(group, by)
+    shown, fit = rows, list[str]()
     if made_of:  # a search: what each setting did says more than a row for each trial
         notes.append(f"the best {BEST} of {len(found)} settings; all are in {CSV}")
         for cells, setting in zip(rows, found, strict=True):
@@ -108,25 +108,17 @@ def compare(patterns: Sequence[str], base_name: str | None) -> None:
         write_csv(str(EFFECTS_CSV), Effect._fields, made_of)
         write_atomically(EFFECTS_PLOT, draw_effects(group, by, made_of))
         made += f", {EFFECTS_CSV} and {EFFECTS_PLOT}"
+        shown = [cells for i, cells in enumerate(rows) if i < BEST or cells["base"]]
+        fit = ["", aligned(columns_of(made_of, by)), f"± standard error of a linear fit of {len(group)} settings", ""]
     else:
         EFFECTS_CSV.unlink(missing_ok=True)
         EFFECTS_PLOT.unlink(missing_ok=True)
-    shown = [cells for i, cells in enumerate(rows) if i < BEST or cells["base"]] if made_of else rows
-    print(table(shown), "± standard deviation over the seeds; of a difference: its standard error", sep="\n")
-    if made_of:
-        print(
-            "",
-            aligned(columns_of(made_of, by)),
-            f"± standard error of a linear fit of {len(group)} settings",
-            "",
-            sep="\n",
-        )
-    notes += [*left_out, *same, f"{made}: settings: {len(found)}, runs: {len(runs)}"]
-    print(*notes, sep="\n")
+    print(table(shown), "± standard deviation over the seeds; of a difference: its standard error", *fit, sep="\n")
+    print(*notes, *left_out, *same, f"{made}: settings: {len(found)}, runs: {len(runs)}", sep="\n")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argument_parser(__doc__)
     parser.add_argument("experiments", nargs="*", metavar="PATTERN", help="names; * stands for any letters")
     parser.add_argument("--base", metavar="NAME", help="an experiment of the setting to compare with")
     arguments = parser.parse_args()

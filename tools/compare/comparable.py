@@ -1,11 +1,12 @@
 """Leave out runs that cannot be compared, because their data, code or type of machine differ, and keep each once."""
 
 from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from cifar10.core.errors import UserError
 from tools.compare.runs import PROCESSOR, Run
+from tools.compare.settings import varied
 
 
 def of_one_kind(runs: Sequence[Run], base_name: str | None) -> tuple[list[Run], list[str]]:
@@ -25,14 +26,15 @@ def of_one_kind(runs: Sequence[Run], base_name: str | None) -> tuple[list[Run], 
     return kept, [f"{few(names)} left out, because of {why}" for why, names in left_out.items()]
 
 
-def distinct(runs: Iterable[Run], key: Callable[[Run], Hashable]) -> tuple[list[Run], list[str]]:
-    """Return each run once, and of two with one network the evaluated one. `key` gives the setting and seed of a run.
+def distinct(runs: Iterable[Run]) -> tuple[list[Run], list[str]]:
+    """Return each run once, and of two with one network the evaluated one.
 
     Raise UserError if two runs of one setting and seed have different networks.
     """
     kept, notes, faults = dict[Any, Run](), list[str](), list[str]()
     for run in runs:
-        first = kept.setdefault(key(run), run)
+        key = frozenset(varied(run.params).items()), run.params["seed"]
+        first = kept.setdefault(key, run)
         if first.model != run.model:
             pairs = zip(PROCESSOR, first.speed, run.speed, strict=True)
             why = ", ".join(f"{what} {one} and {other}" for what, one, other in pairs if one != other)
@@ -43,7 +45,7 @@ def distinct(runs: Iterable[Run], key: Callable[[Run], Hashable]) -> tuple[list[
         elif first is not run:
             notes.append(f"{run.name} is the same run as {first.name}")
             if len(run.numbers) > len(first.numbers):
-                kept[key(run)] = run
+                kept[key] = run
     if faults:
         raise UserError("\n".join(faults))
     return list(kept.values()), notes

@@ -36,7 +36,7 @@ def searched(found: Sequence[Setting]) -> list[Setting]:
 
 
 def effects(found: Sequence[Setting], by: str) -> list[Effect]:
-    """Fit the mean of `by` to all numbers that vary, each from 0 to 1 over its range. None if settings are too few."""
+    """Fit the mean of `by` to all numbers that vary, each from 0 to 1 over its range. Return [] if too few settings."""
     ranges = _numbers(found)
     if not ranges or len(found) < max(LEAST, EACH * len(ranges) + 1):
         return []

@@ -40,10 +40,7 @@ def find_runs(patterns: Sequence[str], dataset: Any) -> tuple[list[Run], list[st
     Raise UserError, which names each, if experiments cannot be read.
     """
     found, notes, faults, others = list[Run](), list[str](), list[str](), Counter[str]()
-    head, commits = _head(), _experiments()
-    chosen = {name: ref for name, ref in commits.items() if not patterns or _matches(name, patterns)}
-    if head not in commits and (not patterns or _matches(head, patterns)):
-        chosen[head] = "HEAD"
+    chosen = {name: ref for name, ref in _commits().items() if not patterns or _matches(name, patterns)}
     for pattern in patterns:
         if not any(_matches(name, [pattern]) for name in chosen):
             raise UserError(f"no experiment is called {pattern}; dvc exp show lists those that there are")
@@ -68,16 +65,18 @@ def find_runs(patterns: Sequence[str], dataset: Any) -> tuple[list[Run], list[st
     return found, notes
 
 
-def _head() -> str:
+def _commits() -> dict[str, str]:
+    """Return {name: commit} of the experiments, then of HEAD unless an experiment has its name.
+
+    The name is NAME@BASE if experiments from two commits share it.
+    """
     branch = git("rev-parse", "--abbrev-ref", "HEAD")
-    return git("rev-parse", "--short", "HEAD") if branch == "HEAD" else branch
-
-
-def _experiments() -> dict[str, str]:
-    """Return {name: commit}. The name is NAME@BASE if experiments from two commits share it."""
+    head = git("rev-parse", "--short", "HEAD") if branch == "HEAD" else branch
     refs = experiment_refs()
     count = Counter(ref.name for ref in refs)
-    return {ref.name + f"@{ref.base[:7]}" * (count[ref.name] > 1): ref.commit for ref in refs}
+    commits = {ref.name + f"@{ref.base[:7]}" * (count[ref.name] > 1): ref.commit for ref in refs}
+    commits.setdefault(head, "HEAD")
+    return commits
 
 
 def _matches(name: str, patterns: Iterable[str]) -> bool:

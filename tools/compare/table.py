@@ -19,7 +19,7 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
     """Return the rows as Markdown, without columns that are empty."""
     columns = {"setting": [label(cells) for cells in rows], "seeds": [cells["seeds"] for cells in rows]}
     for number, (heading, factor, places) in NUMBERS.items():
-        columns[heading] = [_plus_minus(cells, number, "std", factor, places) for cells in rows]
+        columns[heading] = [_plus_minus(cells[number], cells[f"{number}_std"], factor, places) for cells in rows]
         if number in COMPARED:
             columns[f"{heading} - base"] = [_apart(cells, number) for cells in rows]
     return aligned({heading: texts for heading, texts in columns.items() if any(texts)})
@@ -37,13 +37,12 @@ def label(cells: dict[str, Any]) -> str:
     return f"{cells['setting']} (base)" if cells["base"] and cells["setting"] != "base" else str(cells["setting"])
 
 
-def _plus_minus(cells: dict[str, Any], number: str, spread: str, factor: float, places: int, sign: str = "") -> str:
-    value, error = cells[number], cells[f"{number.removesuffix('_difference')}_{spread}"]
+def _plus_minus(value: Any, error: Any, factor: float, places: int, sign: str = "") -> str:
     if value == "":
         return ""
     return f"{value * factor:{sign}.{places}f}" + (f" ± {error * factor:.{places}f}" if error != "" else "")
 
 
 def _apart(cells: dict[str, Any], number: str) -> str:
-    text = _plus_minus(cells, f"{number}_difference", "error", 100, 2, "+")
+    text = _plus_minus(cells[f"{number}_difference"], cells[f"{number}_error"], 100, 2, "+")
     return text and f"{text} ({cells[f'{number}_from']})"

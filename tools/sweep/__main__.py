@@ -9,9 +9,8 @@ With a range, such as lr=0.05..0.5:log, it is a search: --trials settings are tr
 
 import argparse
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from cifar10.core.errors import UserError
 from tools.recipe import overrides
@@ -45,35 +44,27 @@ def main() -> None:
     searches = any(map(is_range, arguments.grid))
     if searches != bool(arguments.trials):
         raise UserError("a search needs both, ranges and a number of trials: make sweep GRID='lr=0.05..0.5' TRIALS=40")
-    sweep = Sweep(clean_commit(arguments.file), arguments)
-    if searches:
-        return search_settings(sweep, arguments)
-    settings = rows(arguments.file) if arguments.file else [{}]
-    axes = grid(arguments.grid)
-    if both := settings[0].keys() & axes[0].keys():
-        raise UserError(f"{', '.join(sorted(both))}: in {arguments.file} and on the command line; name it once")
-    experiments = sweep.plan([row | values for row in settings for values in axes])
-    if failed := sweep.run(experiments):
-        raise UserError(
-            f"{len(failed)} of {len(experiments)} experiments failed, see above; the same command tries again"
-        )
-    if not arguments.dry_run:
-        print("sweep: all are there; next: make compare, or dvc exp show")
-    return None
+    run = search_settings if searches else run_settings
+    try:
+        run(Sweep(arguments), arguments)
+    except ModuleNotFoundError as error:
+        if error.name not in ("ray", "optuna"):
+            raise
+        raise UserError(f"{error.name.title()} is not installed; install it: make setup-cluster") from None
 
 
 class Sweep:
     """Run experiments on top of a recipe, on top of the workspace's parameters, unless they are there already."""
 
-    def __init__(self, commit: str, arguments: argparse.Namespace) -> None:
-        self.commit, self.address, self.dry_run = commit, arguments.address, arguments.dry_run
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        self.commit, self.address, self.dry_run = clean_commit(arguments.file), arguments.address, arguments.dry_run
         self.per_gpu = whole_number("PER_GPU", arguments.per_gpu, 100)
         self.recipe = overrides(arguments.recipe, "0") if arguments.recipe else {}
         try:
             self.workspace = Path("params.yaml").read_text(encoding="utf-8")
         except (OSError, ValueError) as error:
             raise UserError(f"params.yaml: cannot be read: {error}; git restore params.yaml") from None
-        self.url = published(commit) if self.address else str(Path.cwd())
+        self.url = published(self.commit) if self.address else str(Path.cwd())
 
     def plan(self, settings: Sequence[Values]) -> list[Experiment]:
         return plan(self.commit, self.workspace, self.recipe, settings)
@@ -87,13 +78,11 @@ class Sweep:
             print(*(f"{'there  ' if each.name in there else 'missing'}  {each.name}" for each in experiments), sep="\n")
         if self.dry_run or not missing:
             return {}
-        try:
-            from tools.sweep.hub import run_experiments
-        except ModuleNotFoundError as error:
-            raise not_installed(error) from None
+        from tools.sweep.hub import run_experiments  # needs Ray
+
         return run_experiments(missing, self.commit, self.url, self.address, self.per_gpu)
 
-    def numbers(self, experiments: Collection[Experiment], key: str) -> dict[str, float]:
+    def numbers(self, experiments: Sequence[Experiment], key: str) -> dict[str, float]:
         """Return a number of metrics/train.json of each experiment that is there, by the experiment's name."""
         refs = {digest(ref.name): ref.commit for ref in experiment_refs() if ref.base == self.commit}
         names = [each.name for each in experiments if digest(each.name) in refs]
@@ -101,53 +90,47 @@ class Sweep:
         return {name: json.loads(content or b"{}")[key] for name, content in zip(names, contents, strict=True)}
 
 
+def run_settings(sweep: Sweep, arguments: argparse.Namespace) -> None:
+    settings = rows(arguments.file) if arguments.file else [{}]
+    axes = grid(arguments.grid)
+    if both := settings[0].keys() & axes[0].keys():
+        raise UserError(f"{', '.join(sorted(both))}: in {arguments.file} and on the command line; name it once")
+    experiments = sweep.plan([row | values for row in settings for values in axes])
+    if failed := len(sweep.run(experiments)):
+        raise UserError(f"{failed} of {len(experiments)} experiments failed, see above; the same command tries again")
+    if not sweep.dry_run:
+        print("sweep: all are there; next: make compare, or dvc exp show")
+
+
 def search_settings(sweep: Sweep, arguments: argparse.Namespace) -> None:
-    try:
-        from tools.sweep import search
-    except ModuleNotFoundError as error:
-        raise not_installed(error) from None
-    trials, objective = search.checked(arguments.trials, arguments.sampler, arguments.objective)
+    from tools.sweep import search  # needs Optuna
+
+    trials = search.checked(arguments.trials, arguments.sampler, arguments.objective)
     if arguments.file:
         raise UserError("FILE names settings, so it does not go with ranges; name all of them in GRID")
     wanted = search.space(arguments.grid)
-    for experiment in sweep.plan(search.ends(wanted)):
-        if not experiment.params["validation_size"]:
-            raise UserError("a search chooses by the validation split, so validation_size must be > 0 (got 0)")
+    if not all(each.params["validation_size"] for each in sweep.plan(search.ends(wanted))):
+        raise UserError("a search chooses by the validation split, so validation_size must be > 0 (got 0)")
 
-    def run(settings: Sequence[Values]) -> Mapping[int, float]:
-        every = search.with_seeds(settings, wanted.seeds)
-        experiments = sweep.plan(every)
-        failed = sweep.run(experiments)
-        if others := [name for name, why in failed.items() if DIVERGED not in why]:
+    def run(settings: Sequence[Values]) -> list[float | None]:
+        experiments = sweep.plan(search.with_seeds(settings, wanted.seeds))
+        if others := [name for name, why in sweep.run(experiments).items() if DIVERGED not in why]:
             # Told as failed, they would lead to other trials than the same command proposes when they have succeeded.
             raise UserError(f"{len(others)} experiments failed, see above; the same command tries again")
-        numbers = sweep.numbers(experiments, objective)
-        values: dict[frozenset[Any], float] = {
-            frozenset(setting.items()): numbers[each.name]
-            for setting, each in zip(every, experiments, strict=True)
-            if each.name in numbers
-        }
-        return search.means(settings, wanted.seeds, values)
+        numbers = sweep.numbers(experiments, arguments.objective)
+        return search.means(settings, wanted.seeds, [numbers.get(each.name) for each in experiments])
 
     if sweep.dry_run:
         trials = min(trials, search.ROUND)
         print(f"sweep: the first {trials} trials; later ones depend on their results")
-    found = search.search(wanted, trials, arguments.sampler, objective, run)
+    found = search.search(wanted, trials, arguments.sampler, arguments.objective, run)
     if sweep.dry_run:
         return
-    failed = sum(each.objective is None for each in found)
-    print(f"sweep: {trials} trials, {failed} failed; the best by {objective}:")
-    for each in found[:3]:
-        if each.objective is not None:
-            print(f"  {each.objective:.4f}  {' '.join(f'{key}={value}' for key, value in each.values.items())}")
+    succeeded = [each for each in found if each.objective is not None]
+    print(f"sweep: {trials} trials, {trials - len(succeeded)} failed; the best by {arguments.objective}:")
+    for each in succeeded[:3]:
+        print(f"  {each.objective:.4f}  {' '.join(f'{key}={value}' for key, value in each.values.items())}")
     print("sweep: next, what each setting did: make compare")
-
-
-def not_installed(error: ModuleNotFoundError) -> Exception:
-    """Return what to raise if Ray or Optuna is missing."""
-    if error.name not in ("ray", "optuna"):
-        return error
-    return UserError(f"{error.name.title()} is not installed; install it: make setup-cluster")
 
 
 if __name__ == "__main__":

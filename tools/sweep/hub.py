@@ -70,7 +70,6 @@ def source(commit: str) -> Path:
     folder = (FOLDER / commit[:12]).absolute()
     if not (folder / "dvc.yaml").exists():
         shutil.rmtree(folder, ignore_errors=True)  # interrupted before its checkout
-        FOLDER.mkdir(parents=True, exist_ok=True)
         git("clone", "--quiet", "--shared", "--no-checkout", ".", str(folder))
         git("-C", str(folder), "checkout", "--quiet", "--detach", commit)
     return folder
@@ -174,7 +173,7 @@ def result(ref: Any) -> dict[str, Any]:
 def line(name: str, found: dict[str, Any]) -> str:
     """Return what came of one experiment, for a person to read."""
     if "error" in found:
-        log = [f"all of it: {found['log']}"] if found.get("log") else []
+        log = [f"all of it: {found['log']}"] if "log" in found else []
         return "\n    | ".join([f"{name}: failed on {found['host']}", *found["error"], *log])
     names = [key for key in ("accuracy", "validation_accuracy", "seconds") if key in found]
     numbers = [f"{key.replace('_', ' ')} {found[key]}" for key in names]

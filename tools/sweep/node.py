@@ -38,7 +38,7 @@ def run_on_node(task: dict[str, Any]) -> dict[str, Any]:
     except FailedError as failed:
         return {"host": host, "error": failed.lines, "log": str(failed.log)}
     except OSError as error:
-        return {"host": host, "error": [str(error)], "log": ""}
+        return {"host": host, "error": [str(error)]}
 
 
 def free_memory() -> list[int]:

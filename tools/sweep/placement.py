@@ -35,9 +35,8 @@ def place(
         raise UserError(f"PER_GPU={per_gpu}: there is no GPU here; leave PER_GPU out")
     sizes = [each.params["batch_size"] for each in experiments if uses_gpu(each)]
     if per_gpu > 1 and sizes:
-        one = TRAINING + IMAGE * max(sizes)
         for machine in with_gpu:
-            check_memory(machine, free_memory(machine), per_gpu, one)
+            check_memory(machine, free_memory(machine), per_gpu, TRAINING + IMAGE * max(sizes))
     cores = min((each["Resources"].get("CPU", 0) // each["Resources"]["GPU"] for each in with_gpu), default=0)
     placement = [placed(each, bool(with_gpu), per_gpu, int(cores)) for each in experiments]
     asked = max(each.resources["num_cpus"] for each in placement)

@@ -4,10 +4,9 @@ So the same command proposes the same trials, in whatever order they end. The st
 started again proposes each round again, and finds the experiments that are there.
 """
 
-import itertools
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from statistics import mean
 from typing import Any, NamedTuple
 
@@ -17,18 +16,17 @@ from optuna.trial import TrialState
 
 from cifar10.core.errors import UserError
 from cifar10.core.params import Params
-from tools.sweep.plan import Values, axes, is_range, whole_number
+from tools.sweep.plan import Values, axes, grid, is_range, whole_number
 
 ROUND = 8  # trials that are proposed together; TPE learns from those before them
 Distribution = Any  # Optuna's Categorical-, Float- or IntDistribution; it may not be installed where types are checked
 SAMPLERS = ("tpe", "random")
-MAXIMIZE, MINIMIZE = optuna.study.StudyDirection.MAXIMIZE, optuna.study.StudyDirection.MINIMIZE
-OBJECTIVES = {"validation_accuracy": MAXIMIZE, "validation_loss": MINIMIZE}
+OBJECTIVES = {"validation_accuracy": "maximize", "validation_loss": "minimize"}
 
 
 class Space(NamedTuple):
     distributions: dict[str, Distribution]
-    seeds: list[str]  # the objective is the mean over them; none if the command names none
+    seeds: list[Values]  # [{"seed": "0"}, {"seed": "1"}]: the objective is the mean over them; [{}] if none is named
 
 
 class Found(NamedTuple):
@@ -36,20 +34,19 @@ class Found(NamedTuple):
     objective: float | None  # None if the trial failed, because it diverged for example
 
 
-def checked(trials: str, sampler: str, objective: str) -> tuple[int, str]:
-    """Return how many trials, and by what they are chosen. Raise UserError if an argument is not allowed."""
+def checked(trials: str, sampler: str, objective: str) -> int:
+    """Return the number of trials. Raise UserError if an argument is not allowed."""
     if sampler not in SAMPLERS:
         raise UserError(f"SAMPLER must be {' or '.join(SAMPLERS)} (got {sampler})")
     if objective not in OBJECTIVES:
         why = "; if settings are chosen by the test split, it no longer says how good the choice is"
         allowed = " or ".join(OBJECTIVES)
         raise UserError(f"OBJECTIVE must be {allowed} (got {objective}){why * ('validation' not in objective)}")
-    return whole_number("TRIALS", trials, 10_000), objective
+    return whole_number("TRIALS", trials, 10_000)
 
 
-def space(words: Iterable[str]) -> Space:
+def space(words: Sequence[str]) -> Space:
     """Return what the words allow: lr=0.05..0.5:log, optimizer=sgd,muon, seed=0,1. Raise UserError if one is wrong."""
-    words = list(words)
     choices = axes(word for word in words if not is_range(word))
     distributions: dict[str, Distribution] = {}
     for word in words:
@@ -62,7 +59,7 @@ def space(words: Iterable[str]) -> Space:
             distributions[key] = CategoricalDistribution(choices[key])
     if "seed" in distributions:
         raise UserError("seed: has no range; name the seeds whose mean counts: seed=0,1")
-    return Space(distributions, choices.get("seed", []))
+    return Space(distributions, grid(word for word in words if word.startswith("seed=")))
 
 
 def _range(word: str) -> Distribution:
@@ -116,50 +113,37 @@ def _text(value: Any, of: Distribution) -> str:
 
 
 def search(
-    wanted: Space,
-    trials: int,
-    sampler: str,
-    objective: str,
-    run: Callable[[Sequence[Values]], Mapping[int, float]],
+    wanted: Space, trials: int, sampler: str, objective: str, run: Callable[[Sequence[Values]], Sequence[float | None]]
 ) -> list[Found]:
-    """Return all trials, the best first. `run` takes settings and returns the objective of those that succeeded."""
+    """Return all trials, the best first. `run` returns the objective of each setting, None if it failed."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study, found = optuna.create_study(direction=OBJECTIVES[objective]), list[Found]()
     for first in range(0, trials, ROUND):
-        asked = ask(study, wanted, sampler, first, min(ROUND, trials - first))
-        settings = [values for values, _ in asked]
-        results = run(settings)
-        for i, (values, trial) in enumerate(asked):
-            study.tell(trial, results.get(i), TrialState.COMPLETE if i in results else TrialState.FAIL)
-            found.append(Found(values, results.get(i)))
-    sign = -1 if OBJECTIVES[objective] == MAXIMIZE else 1
+        # The seed of the sampler is the number of the round's first trial, so the sampler needs no memory.
+        if sampler == "random":
+            study.sampler = optuna.samplers.RandomSampler(seed=first)
+        else:
+            study.sampler = optuna.samplers.TPESampler(seed=first, constant_liar=True)
+        asked = [study.ask(wanted.distributions) for _ in range(min(ROUND, trials - first))]
+        settings = [{key: _text(trial.params[key], of) for key, of in wanted.distributions.items()} for trial in asked]
+        for trial, values, value in zip(asked, settings, run(settings), strict=True):
+            study.tell(trial, value, TrialState.FAIL if value is None else TrialState.COMPLETE)
+            found.append(Found(values, value))
+    sign = -1 if OBJECTIVES[objective] == "maximize" else 1
     return sorted(found, key=lambda each: (each.objective is None, sign * (each.objective or 0.0)))
 
 
-def ask(study: Any, wanted: Space, sampler: str, first: int, count: int) -> list[tuple[Values, Any]]:
-    """Return the next `count` settings. The seed of the sampler is the number of the first, so it needs no memory."""
-    if sampler == "random":
-        study.sampler = optuna.samplers.RandomSampler(seed=first)
-    else:
-        study.sampler = optuna.samplers.TPESampler(seed=first, constant_liar=True)
-    asked = list[tuple[Values, Any]]()
-    for _ in range(count):
-        trial = study.ask(dict(wanted.distributions))
-        asked.append(({key: _text(trial.params[key], each) for key, each in wanted.distributions.items()}, trial))
-    return asked
-
-
-def with_seeds(settings: Sequence[Values], seeds: Sequence[str]) -> list[Values]:
+def with_seeds(settings: Sequence[Values], seeds: Sequence[Values]) -> list[Values]:
     """Return each setting once for each seed; of equal settings only one."""
-    different = list({tuple(values.items()): values for values in settings}.values())
-    return [values | {"seed": seed} for values, seed in itertools.product(different, seeds)] if seeds else different
+    different = {tuple(values.items()): values for values in settings}.values()
+    return [values | seed for values in different for seed in seeds]
 
 
-def means(settings: Sequence[Values], seeds: Sequence[str], found: Mapping[frozenset[Any], float]) -> dict[int, float]:
-    """Return the mean over the seeds of each setting that has all of them, by its place in `settings`."""
-    found_means = dict[int, float]()
-    for i, values in enumerate(settings):
-        wanted = [frozenset(each.items()) for each in with_seeds([values], seeds)]
-        if all(each in found for each in wanted):
-            found_means[i] = mean(found[each] for each in wanted)
+def means(settings: Sequence[Values], seeds: Sequence[Values], found: Sequence[float | None]) -> list[float | None]:
+    """Return the mean over the seeds of each setting, None if one has failed. `found` is in the order of with_seeds."""
+    every, found_means = with_seeds(settings, seeds), list[float | None]()
+    for values in settings:
+        numbers = [found[every.index(values | seed)] for seed in seeds]
+        succeeded = [number for number in numbers if number is not None]
+        found_means.append(mean(succeeded) if len(succeeded) == len(seeds) else None)
     return found_means

@@ -33,8 +33,6 @@ def main() -> None:
         try:
             if task["data_only"]:
                 fetch_data(clone, task)
-            elif digest(task["name"]) in (digest(ref.name) for ref in experiment_refs(task["url"])):
-                print(json.dumps({"note": "was there already"}))  # a machine was lost after it had pushed
             else:
                 print(json.dumps(experiment(clone, task)))
         except UserError:
@@ -52,6 +50,8 @@ def fetch_data(clone: Path, task: dict[str, Any]) -> None:
 
 
 def experiment(clone: Path, task: dict[str, Any]) -> dict[str, Any]:
+    if digest(task["name"]) in (digest(ref.name) for ref in experiment_refs(task["url"])):
+        return {"note": "was there already"}  # a machine was lost after it had pushed
     started = time.monotonic()
     clone_commit(clone, task)
     dvc_exp_run(clone, task)
