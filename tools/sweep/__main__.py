@@ -16,7 +16,7 @@ from cifar10.core.errors import UserError
 from tools.recipe import overrides
 from tools.records import experiment_refs
 from tools.repository import blobs
-from tools.start import run_tool
+from tools.start import argument_parser, run_tool
 from tools.sweep.plan import Experiment, Values, grid, is_range, plan, rows, whole_number
 from tools.sweep.refs import arrived, clean_commit, digest, published
 
@@ -24,7 +24,7 @@ DIVERGED = "no network was written"  # which train says if the loss is not finit
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argument_parser(__doc__)
     parser.add_argument(
         "grid", nargs="*", help="a parameter and its values, lr=0.05,0.1, or its range, lr=0.05..0.5:log"
     )
