@@ -202,8 +202,9 @@ def test_every_wrong_value_is_reported_before_anything_runs() -> None:
     assert one.name.startswith("momentum-0.8_")
     one, *_ = plan(git("rev-parse", "HEAD"), PARAMS, {}, grid(["momentum=0.7,0.8", "muon.momentum=0.8,0.9"]))
     assert one.name.startswith("momentum-0.7_muon.momentum-0.8_")
-    with pytest.raises(UserError, match="the same experiment twice"):
-        plan(git("rev-parse", "HEAD"), PARAMS, {}, grid(["lr=0.1,0.10"]))
+    for word in ("lr=0.1,0.10", "workers=0,1", "threads=auto,1"):
+        with pytest.raises(UserError, match="the same experiment twice"):
+            plan(git("rev-parse", "HEAD"), PARAMS, {}, grid([word]))
 
 
 # ---- the repository
