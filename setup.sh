@@ -14,6 +14,7 @@ fail() {
 
 # A candidate counts if it really starts (a pyenv shim may not) and is supported.
 supported() { "$1" -I -c 'import sys; sys.exit(not (3, 11, 4) <= sys.version_info < (3, 14))' 2>/dev/null; }
+[ -z "${PYTHON:-}" ] || PATH=${PATH//"$(pwd -P)/.venv/bin:"/} # make puts it first, but it may be what is replaced
 for python in ${PYTHON:-python3 python3.13 python3.12 python3.11 python}; do
     if supported "$python"; then break; fi
     python=
@@ -31,9 +32,13 @@ delete something, or install the small build: make setup TORCH=cpu"
 
 bin=.venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK=1
-supported $bin/python || rm -rf .venv
-[ -x $bin/pip ] || "$python" -m venv --clear .venv ||
-    fail "$python cannot make a virtual environment; on Debian or Ubuntu: apt install python3-venv"
+version() { "$1" -I -c 'import sys; print(sys.version_info[:2])'; }
+if ! supported $bin/python || { [ -n "${PYTHON:-}" ] && [ "$(version "$python")" != "$(version $bin/python)" ]; }; then
+    "$python" -I -c 'import ensurepip, venv' 2>/dev/null ||
+        fail "$python cannot make a virtual environment; on Debian or Ubuntu: apt install python3-venv"
+    rm -rf .venv
+fi
+[ -x $bin/pip ] || "$python" -m venv --clear .venv
 
 # Of pip's configuration only where packages come from counts: `user = true`, for example, is for other installations.
 origin='(global|install)\.((extra-)?index-url|find-links|no-index|trusted-host|(client-)?cert|proxy|cache-dir|timeout)'

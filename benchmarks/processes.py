@@ -10,6 +10,7 @@ from statistics import median
 from tempfile import TemporaryDirectory
 
 from cifar10.core.data import Split
+from cifar10.core.params_file import parse_params
 from stages.support.formats import declared_stages, write_json, write_split
 from tools.params_editor import edited
 from tools.recipe import recipes
@@ -28,7 +29,9 @@ def run(*command: str, cwd: str = ".") -> float:
 
 def with_recipe(name: str, folder: str = ".", **values: object) -> str:
     """Return params.yaml of `folder` with a recipe and these values; device, precision, threads and workers stay."""
-    return edited(Path(folder, "params.yaml").read_text(encoding="utf-8"), recipes()[name] | values)
+    text = Path(folder, "params.yaml").read_text(encoding="utf-8")
+    parse_params(text)  # which says what is wrong in one line
+    return edited(text, recipes()[name] | values)
 
 
 def set_params(folder: str, **values: object) -> None:

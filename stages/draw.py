@@ -24,14 +24,7 @@ EXAMPLE = 7  # the class whose image is shown in network.png: CIFAR-10's horse
 def draw(params: Params) -> None:
     with explained("models/model.safetensors"):
         network, classes, statistics = load_model("models/model.safetensors", "dense")
-    split, _ = hold_out(read_split("data/train"), params.validation_size, params.seed)
-    samples, names = clearest(split), legible(classes)
-    for path, most in (("plots/samples.png", 10), ("plots/preview.png", 3)):
-        shown = range(0, len(samples.labels), -(-len(samples.labels) // most))
-        write_png(path, partial(augmented_samples, samples, names, statistics, params, shown))
-    example = samples.images[min(EXAMPLE, len(samples.labels) - 1)]
-    write_png("plots/network.png", lambda: network_sheet(network, example))
-
+    names = legible(classes)
     images, labels = read_split("data/test")
     rows = read_csv("plots/predictions.csv", {"predicted": str, "confidence": float})
     with explained("plots/predictions.csv"):
@@ -40,6 +33,14 @@ def draw(params: Params) -> None:
         predicted = np.array([classes.index(row["predicted"]) for row in rows])
     confidence = np.array([row["confidence"] for row in rows])
     predictions = Predictions(images, labels, predicted, confidence, names)
+
+    split, _ = hold_out(read_split("data/train"), params.validation_size, params.seed)
+    samples = clearest(split)
+    for path, most in (("plots/samples.png", 10), ("plots/preview.png", 3)):
+        shown = range(0, len(samples.labels), -(-len(samples.labels) // most))
+        write_png(path, partial(augmented_samples, samples, names, statistics, params, shown))
+    example = samples.images[min(EXAMPLE, len(samples.labels) - 1)]
+    write_png("plots/network.png", lambda: network_sheet(network, example))
     write_png("plots/mistakes.png", lambda: confident_mistakes(predictions))
     write_png("plots/examples.png", lambda: example_images(predictions))
 

@@ -1,6 +1,7 @@
 """Train on data/train and metrics/dataset.json; write models/, metrics/train.json, metrics/run.json and curves."""
 
 import os
+import re
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -11,7 +12,7 @@ import torch
 
 from cifar10.complexity import size
 from cifar10.core.data import Statistics, hold_out
-from cifar10.core.errors import StoppedError, UserError
+from cifar10.core.errors import ParamsError, StoppedError, UserError
 from cifar10.core.lock import hold
 from cifar10.core.params import EVALUATION, MACHINE, Params, check_sizes
 from cifar10.machine.runtime import Runtime, set_up
@@ -40,6 +41,12 @@ def train_stage(params: Params) -> None:
         statistics = Statistics(facts["mean"], facts["std"])
         check_sizes(params, dict(zip(classes, facts["counts"], strict=True)))
     split, validation = hold_out(read_split("data/train"), params.validation_size, params.seed)
+    for i, name in enumerate(classes if params.validation_size else ()):
+        if not (i in split.labels and i in validation.labels):
+            raise ParamsError(
+                f"params.yaml: validation_size: leaves the class {name} no image in one of the two parts; try another "
+                f"size, or 0 (got {params.validation_size})"
+            )
 
     torch.manual_seed(params.seed)
     model = Net(params.execution, params.dropout, len(classes))
@@ -78,7 +85,11 @@ def run(training: Training, checkpoints: Checkpoints, after_epoch: Callable[[], 
         raise UserError(
             f"train: {error}; no network was written; try a lower one: dvc exp run --set-param lr={lower:g}"
         ) from None
-    except RuntimeError as error:  # PyTorch has no class for a worker's death
+    except (RuntimeError, MemoryError) as error:  # PyTorch has no class for a worker's death, nor for a CPU's memory
+        if isinstance(error, MemoryError) or re.search("out of memory|can't allocate memory", str(error)):
+            size = training.params.batch_size
+            smaller = f"; try smaller ones: dvc exp run --set-param batch_size={size // 2}" if size > 3 else ""
+            raise UserError(f"train: there is too little memory for batches of {size} images{smaller}") from None
         if "DataLoader worker" not in str(error):
             raise
         raise UserError(

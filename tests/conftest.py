@@ -9,7 +9,6 @@ os.environ["OMP_NUM_THREADS"] = "1"
 from pathlib import Path
 
 import pytest
-import torch
 from filelock import FileLock
 
 from cifar10.core.params import Params
@@ -17,7 +16,6 @@ from cifar10.core.params_file import parse_params
 from stages.support.stop import stop_signals
 from tests.clone import HOSTILE, PARAMS, Clone
 
-torch.set_num_threads(1)
 for number in (signal.SIGINT, signal.SIGHUP):  # nohup and a shell's & have them ignored, which every process inherits
     if signal.getsignal(number) is signal.SIG_IGN:
         signal.signal(number, lambda *_: None)
@@ -29,8 +27,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The tests that take longest first, so that neither process waits for the other's at the end."""
-    slow = ("test_kills", "test_experiments", "is_lost", "test_verify", "test_remotes", "test_pipeline", "test_docs")
-    items.sort(key=lambda item: next((i for i, name in enumerate(slow) if name in item.nodeid), len(slow)))
+    slow = "kills goes_on is_lost experiments verify pipeline docs remotes workspace power_cut setup stages params"
+    names = [name if name in ("goes_on", "is_lost") else f"test_{name}.py" for name in slow.split()]
+    items.sort(key=lambda item: next((i for i, name in enumerate(names) if name in item.nodeid), len(names)))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -39,6 +38,9 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     base = tmp_path_factory.getbasetemp()
     folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared by all"
     folder.mkdir(exist_ok=True)
+    import torch  # not above: the process that hands out the tests needs none of it
+
+    torch.set_num_threads(1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MPLCONFIGDIR", str(folder / "matplotlib"))
         yield folder

@@ -4,6 +4,7 @@ import csv
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Mapping
@@ -19,7 +20,7 @@ from ruamel.yaml import YAML
 from cifar10.core.errors import UserError
 from tests.clone import PARAMS, ROOT
 from tools.compare.__main__ import CSV, PLOT, compare
-from tools.compare.plot import figure, wrapped
+from tools.compare.plot import draw, figure, wrapped
 from tools.compare.runs import find_runs
 from tools.records import Yaml12, load_params
 from tools.show import show
@@ -68,8 +69,8 @@ def files(
             {"workers", "seed"},
         ),
     }
-    lock = yaml.safe_dump({"schema": "2.0", "stages": stages}).encode()
-    return {"params.yaml": yaml.safe_dump(dict(params)).encode(), "dvc.lock": lock} | metrics
+    lock = json.dumps({"schema": "2.0", "stages": stages}, sort_keys=True).encode()  # which is YAML as well
+    return {"params.yaml": json.dumps(dict(params), sort_keys=True).encode(), "dvc.lock": lock} | metrics
 
 
 class Repository:
@@ -126,6 +127,7 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Repository:
     folder = tmp_path / "a folder"
     folder.mkdir()
     monkeypatch.chdir(folder)
+    monkeypatch.setattr("tools.compare.__main__.draw", lambda *_: b"")  # test_figures draws
     return Repository(folder)
 
 
@@ -153,7 +155,8 @@ def apart(row: Mapping[str, str], of: str = "validation_accuracy") -> tuple[Any,
     return float(row[f"{of}_difference"]), float(error) if error else None, row[f"{of}_from"]
 
 
-def test_figures(repository: Repository, capsys: pytest.CaptureFixture[str]) -> None:
+def test_figures(repository: Repository, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("tools.compare.__main__.draw", draw)
     for seed, (accuracy, test, seconds) in enumerate([(0.90, 0.80, 8), (0.91, 0.82, 12), (0.92, 0.87, 16)]):
         scores = {"accuracy": test, "tta_accuracy": 0.9 + seed / 100, "calibration_error": 0.02}
         repository.experiment(f"a{seed}", accuracy, scores, {"seconds": seconds}, seed=seed)
@@ -488,7 +491,13 @@ def test_test_accuracy_is_drawn_where_some_have_no_validation_split(
     middle = ("lr 0.1", {0: 0.85})
     assert shown[1] == ([("base", {0: 0.9}), middle, ("lr 0.3", {0: 0.8})], [0.9], "validation accuracy")
     assert shown[2][2] == "train accuracy"
-    assert "by train accuracy, as not every run has the others\n" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "by test accuracy, as not every run has a validation accuracy; choose nothing by it\n" in said
+    assert "by train accuracy, as not every run has the others\n" in said
+    for i in range(13):  # of a search, the effects are still those on the validation accuracy
+        repository.experiment(f"trial-{i}", 0.5 + i / 100, EVALUATED | {"accuracy": 0.9 - i / 100}, lr=0.1 + i / 100)
+    compare(["trial-*", "all"], None)
+    assert re.search(r"\| lr +\| 0\.1 to 0\.22 +\| \+12\.00 ± 0\.00", capsys.readouterr().out)
 
 
 def test_make_gives_the_patterns_as_they_are(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.clone import ROOT, Clone, git
+from tests.clone import ROOT, Clone, changed, git
 
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 
@@ -38,6 +38,10 @@ NOT_RUN = {
     'git commit --all --message "Digits"',
     "dvc exp run --queue --set-param lr=0.05,0.1",
     "dvc queue start",
+    # As a whole, in tests/test_remotes.py.
+    'dvc remote add --default storage ../cifar10-storage && git commit --message "Remote" .dvc/config',
+    "dvc push --run-cache",
+    "git clone . ../cifar10-second && cd ../cifar10-second && dvc repro --pull",
     # A server, a bucket or an experiment that is not here; tests/test_remotes.py does the same with a folder.
     "make setup-cluster",
     'dvc remote add --default storage ssh://example.org/srv/cifar10 && git commit --message "Remote" .dvc/config',
@@ -82,7 +86,11 @@ def test_no_command_is_excused_that_is_not_there() -> None:
 def test_the_commands_run(clone: Clone) -> None:
     commands = [command for command in dict.fromkeys(COMMANDS) if command not in NOT_RUN]
     assert len(commands) >= 10
+    params = clone.path / "params.yaml"
+    params.write_text(changed(params.read_text(), workers=3))  # which change no byte
     output = {command: clone.run("sh", "-c", command.removeprefix(".venv/bin/")) for command in commands}
+    assert clone.ran(output["dvc repro"]) == []
+    assert "up to date" in output["dvc status"]
     tables = [said for command, said in output.items() if command.startswith("dvc exp show")]
     for columns in ("accuracy +seed +lr",):  # as docs/experiments.md shows them
         assert any(re.search(rf"Experiment +{columns}", table) for table in tables)

@@ -1,6 +1,7 @@
 """dvc.yaml tells the truth: each stage declares what it imports, the parameters it uses and the files it reads."""
 
 import ast
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -36,11 +37,13 @@ def imported(file: Path, found: set[Path]) -> set[Path]:
     return found
 
 
+@cache
 def modules(stage: str) -> set[Path]:
     found = imported(ROOT / "stages/__init__.py", imported(ROOT / "stages/__main__.py", set()))
     return imported(ROOT / f"stages/{stage}.py", found)
 
 
+@cache
 def used_params(file: Path) -> set[str]:
     """Attributes read from whatever is called `params`."""
     names = {

@@ -18,18 +18,21 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import matplotlib
+import numpy as np
 import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
+from cifar10.core.data import Split
 from cifar10.core.errors import UserError
 from cifar10.core.files import replacing
 from cifar10.core.lock import hold
 from cifar10.drawing.png import png
-from stages.support.formats import read_split, write_json
+from stages.support.formats import read_split, remove_readers_outputs, write_json, write_split
 from stages.support.start import run_stage
 from stages.support.stop import noted_signals, stop_signals
 from tests.clone import PARAMS, ROOT, changed
+from tests.stage_functions import refused
 
 
 @contextmanager
@@ -78,6 +81,32 @@ def test_a_full_disk_leaves_what_was_there(folder: Path) -> None:
     assert [path.name for path in target.parent.iterdir()] == ["x.json"]
 
 
+def test_a_full_disk_is_named_for_arrays_as_well(folder: Path) -> None:
+    images, labels = np.zeros((1_000, 32, 32, 3), np.uint8), np.zeros(1_000, np.uint8)
+    with smallest_file(10_000), pytest.raises(UserError) as error:
+        write_split(str(folder), Split(images, labels))
+    assert re.search(r"images\.npy: cannot be written: \d+ requested and \d+ written; 3\.1 MB need", str(error.value))
+
+
+def test_an_output_that_is_a_folder_is_deleted_too(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """DVC's users add stages of their own, which may read the network."""
+    monkeypatch.chdir(folder)
+    (folder / "dvc.yaml").write_text("stages: {a: {deps: [model], outs: [maps]}, b: {deps: [data], outs: [other]}}")
+    for name in ("maps", "other"):
+        (folder / name).mkdir()
+        (folder / name / "x").touch()
+    remove_readers_outputs("model")
+    assert sorted(path.name for path in folder.iterdir()) == ["dvc.yaml", "other", "params.yaml"]
+
+
+def test_the_name_of_a_stage_that_is_none() -> None:
+    for names in ([], ["compute-stats"], ["train", "evaluate"]):
+        run = subprocess.run([sys.executable, "-I", "stages", *names], capture_output=True, text=True, cwd=ROOT)
+        stages = "compute_stats, download, draw, evaluate, export, train"
+        assert run.stderr == f"error: name one stage: {stages} (got {' '.join(names) or 'none'})\n"
+        assert run.returncode == 1
+
+
 def test_a_file_in_the_place_of_a_folder_is_one_line(folder: Path) -> None:
     (folder / "metrics").touch()
     with pytest.raises(UserError, match=r"^.+metrics/x\.json: cannot be written: File exists; "):
@@ -90,6 +119,8 @@ def test_json_of_another_form_is_one_line(folder: Path, content: str) -> None:
     (folder / "images.npy").touch()
     with pytest.raises(UserError, match=r"^.+: cannot be read: .+; repair it with: "):
         read_split(str(folder))
+    with pytest.raises(UserError, match=r"^.+/gone: is missing; make it with: dvc repro$"):
+        read_split(str(folder / "gone"))
 
 
 def test_a_write_that_is_interrupted_leaves_what_was_there(folder: Path) -> None:
@@ -142,18 +173,12 @@ def test_params_that_cannot_be_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
-
-    def error() -> str:
-        with pytest.raises(SystemExit) as stop:
-            run_stage(lambda _: None)
-        assert stop.value.code == 2
-        return capsys.readouterr().err
-
-    assert error() == ("error: params.yaml: No such file or directory; restore it with: git restore params.yaml\n")
+    missing = "error: params.yaml: No such file or directory; restore it with: git restore params.yaml\n"
+    assert refused(lambda _: None, capsys, 2) == missing
     (tmp_path / "params.yaml").write_bytes(b"lr: \xe9")
-    assert error().startswith("error: params.yaml: not valid YAML: ")
+    assert refused(lambda _: None, capsys, 2).startswith("error: params.yaml: not valid YAML: ")
     (tmp_path / "params.yaml").write_text(changed(PARAMS, lr=-1))
-    assert error() == "error: params.yaml: lr: must be > 0 (got -1)\n"
+    assert refused(lambda _: None, capsys, 2) == "error: params.yaml: lr: must be > 0 (got -1)\n"
     assert not (tmp_path / ".dvc").exists()  # before any work
 
 
@@ -265,7 +290,4 @@ def test_an_exit_that_a_library_turns_into_an_error_is_still_an_exit(
         except SystemExit:
             raise ValueError("Invalid affine transformation matrix") from None
 
-    with pytest.raises(SystemExit) as end:
-        run_stage(stage)
-    assert end.value.code == 143
-    assert capsys.readouterr().err == ""
+    assert refused(stage, capsys, 143) == ""

@@ -5,6 +5,8 @@ import os
 import sys
 import unicodedata
 from collections import Counter
+from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +16,21 @@ from PIL import Image
 
 from cifar10.core.errors import UserError
 from cifar10.pictures.picture import read_picture
+from cifar10.pictures.reader import Reader
 from cifar10.sources.pictures import read_pictures
 
 
+@pytest.fixture(scope="module")
+def decoder() -> Iterator[Reader]:
+    with Reader() as reader:
+        yield reader
+
+
 @pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, decoder: Reader) -> Path:
+    """One decoder reads for all tests; the last one starts its own."""
+    monkeypatch.setattr("cifar10.sources.pictures.physical_cores", lambda: 1)
+    monkeypatch.setattr("cifar10.sources.pictures.Reader", lambda: nullcontext(decoder))
     monkeypatch.chdir(tmp_path)
     return tmp_path / "pictures"
 
@@ -167,11 +179,11 @@ def test_advice_that_can_be_followed() -> None:
 
 def test_dvc_keeps_all_folders_or_none() -> None:
     """A class that DVC does not know would be missing in a temporary experiment, without a word."""
-    fill("cat", "dog", "cow")
+    fill("cat", "dog", "a cow")
     for name in ("cat", "dog"):
         Path(f"pictures/{name}.dvc").touch()
-    assert faults() == ["pictures/cow: is not kept by DVC, as the others are: dvc add pictures/cow"]
-    Path("pictures/cow.dvc").touch()
+    assert faults() == ["pictures/a cow: is not kept by DVC, as the others are: dvc add 'pictures/a cow'"]
+    Path("pictures/a cow.dvc").touch()
     assert len(read_pictures("pictures").classes) == 3
 
 
@@ -270,6 +282,7 @@ def test_the_decoders_end_and_the_number_of_cores_changes_nothing(monkeypatch: p
     fill("cat", "dog", count=10)
     save("cat/11.png", 77)
     found = []
+    monkeypatch.setattr("cifar10.sources.pictures.Reader", Reader)
     for cores in (1, 4):
         monkeypatch.setattr("cifar10.sources.pictures.physical_cores", lambda cores=cores: cores)
         try:

@@ -18,7 +18,7 @@ def history(accuracies: list[float]) -> History:
 def test_the_rates_of_about_200_steps_are_kept(steps: int, kept: int) -> None:
     found = History()
     for number in range(steps):
-        found.add_rates(number, steps, {"SGD": number / 10, "Muon": 1.0})
+        found.add_rates(number, steps, {"SGD": number / 10, "Muon": 1.0}.copy)
     assert len(found.lr) == 2 * kept
     assert found.lr[0] == (0, "SGD", 0.0)
     assert found.lr[-2:] == [(steps - 1, "SGD", (steps - 1) / 10), (steps - 1, "Muon", 1.0)]

@@ -26,35 +26,21 @@ def _in_the_clone(clone: Clone, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(clone.path)
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        "src/cifar10/training/loop.py",
-        "src/cifar10/core/lock.py",
-        "stages/support/stop.py",
-        "requirements.lock",
-        "metrics/dataset.json",
-        "data/train/sha256.json",
-    ],
-)
-def test_what_train_depends_on_changes_it(path: str) -> None:
-    before = identity()
-    assert path in before["files"]
-    Path(path).write_text(Path(path).read_text(encoding="utf-8") + "\n", encoding="utf-8")
-    after = identity()
-    assert digest(after) != digest(before)
-    assert {name for name in before["files"] if before["files"][name] != after["files"][name]} == {path}
+def test_what_train_depends_on_changes_it() -> None:
+    code = "src/cifar10/training/loop.py src/cifar10/core/lock.py stages/support/stop.py requirements.lock"
+    for path in (*code.split(), "metrics/dataset.json", "data/train/sha256.json"):
+        before = identity()
+        assert path in before["files"]
+        Path(path).write_text(Path(path).read_text(encoding="utf-8") + "\n", encoding="utf-8")
+        after = identity()
+        assert digest(after) != digest(before)
+        assert {name for name in before["files"] if before["files"][name] != after["files"][name]} == {path}
 
 
 def test_what_train_does_not_depend_on_does_not_change_it() -> None:
     before = digest(identity())
-    for path in (
-        "stages/evaluate.py",
-        "tools/verify.py",
-        "src/cifar10/evaluation/calibration.py",
-        "src/cifar10/sources/fetch.py",
-        "README.md",
-    ):
+    library = "src/cifar10/evaluation/calibration.py src/cifar10/sources/fetch.py"
+    for path in (*library.split(), "stages/evaluate.py", "tools/verify.py", "README.md"):
         assert Path(path).exists()
         Path(path).write_text("another", encoding="utf-8")
     assert digest(identity(tta="none", workers=3)) == before
@@ -78,7 +64,8 @@ def test_an_unfinished_training_that_is_not_resumed_is_reported(tmp_path: Path) 
     assert list(not_resumed(here, before)) == []
     unfinished("here", before, Path.touch)  # resumed: nothing to say
     unfinished("lr", identity(lr=0.1), Path.touch)  # another experiment
-    code = unfinished("code", before | {"files": before["files"] | {"src/cifar10/training/muon.py": "x"}}, Path.touch)
+    other_code = before["files"] | {"src/cifar10/training/muon.py": "x"}
+    code = unfinished("code of old", before | {"files": other_code}, Path.touch)
     machine = unfinished("machine", before | {"machine": MACHINE | {"threads": 2}}, Path.touch)
     (tmp_path / "checkpoints" / "an old one").mkdir()  # of a version that wrote no identity
     (tmp_path / "checkpoints" / "an old one" / "000001.pt").touch()
@@ -90,6 +77,6 @@ def test_an_unfinished_training_that_is_not_resumed_is_reported(tmp_path: Path) 
     assert [line.partition(":")[2].partition(":")[0].strip() for line in lines] == [str(code), str(machine)]
     assert "is not resumed, as src/cifar10/training/muon.py changed since" in lines[0]
     assert "is not resumed, as threads changed since" in lines[1]
-    assert lines[0].endswith(f"rm -r {code}")
+    assert lines[0].endswith(f"rm -r '{code}'")
     assert not is_held(tmp_path / "gone" / "lock")
     assert not (tmp_path / "gone").exists()  # a training that has removed its folder does not get it back

@@ -5,30 +5,22 @@ Twenty-one kills hit stages that are forked from this process, which spares them
 """
 
 import faulthandler
-import fcntl
 import os
 import re
 import sys
-import termios
 import time
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import suppress
-from multiprocessing import get_context
-from multiprocessing.process import BaseProcess
 from pathlib import Path
-from signal import SIG_DFL, SIGHUP, SIGINT, SIGKILL, SIGTERM, Signals, signal
-from threading import RLock
+from signal import SIGHUP, SIGINT, SIGKILL, SIGTERM, Signals
 
 import numpy as np
 import psutil
 import pytest
-import torch._dynamo  # noqa: F401 # the first optimizer imports it, for 4 seconds, in each fork
-from tqdm import tqdm
 
-from stages.support.start import run_stage
 from tests.clone import Clone, changed
-from tests.stage_functions import STAGES
+from tests.stage_functions import STAGES, forked, in_a_fork
 
 COMMANDS = (("dvc", "repro"), ("dvc", "exp", "run", "--force", "--name", "experiment"))
 WAYS = [  # who is hit, by what; DVC itself ignores Ctrl-C while a stage runs
@@ -43,34 +35,12 @@ WAYS = [  # who is hit, by what; DVC itself ignores Ctrl-C while a stage runs
 ]
 
 
-def forked(clone: Clone, stage: str, terminal: tuple[int, int] | None = None) -> BaseProcess:
-    """The stage in the clone, as a process and group of its own; its output goes to the terminal or to `log`."""
-
-    def work() -> None:
-        os.setsid()
-        tqdm.set_lock(RLock())  # the one inherited is shared: killed with it, this process would stop all later ones
-        os.chdir(clone.path)
-        if terminal:
-            os.close(terminal[0])  # the test's end
-            fcntl.ioctl(terminal[1], termios.TIOCSCTTY, 0)  # the session's terminal: when it goes, SIGHUP comes
-        target = terminal[1] if terminal else clone.path.parent / "log"
-        sys.stdout = sys.stderr = open(target, "a", encoding="utf-8", buffering=1)  # noqa: PTH123, SIM115 # a descriptor; until the end
-        run_stage(STAGES[stage])
-
-    process = get_context("fork").Process(target=work)
-    before = signal(SIGINT, SIG_DFL)  # as a stage begins, see end_with_dvc
-    process.start()
-    signal(SIGINT, before)
-    return process
-
-
 def test_a_stage_killed_anywhere_ends_with_the_same_bytes(tmp_path: Path) -> None:
     random, seconds, kills = np.random.default_rng(0), {}, Counter[str]()
     undisturbed = Clone.make(tmp_path / "undisturbed")
     for stage in STAGES:
-        started, process = time.monotonic(), forked(undisturbed, stage)
-        process.join()
-        assert process.exitcode == 0
+        started = time.monotonic()
+        in_a_fork(undisturbed, stage)
         seconds[stage] = time.monotonic() - started
     killed = Clone.make(tmp_path / "elsewhere" / "killed")
     for stage in STAGES:
@@ -85,9 +55,7 @@ def test_a_stage_killed_anywhere_ends_with_the_same_bytes(tmp_path: Path) -> Non
             else:
                 seconds[stage] *= 0.8  # whatever else this machine did while they were measured
             assert process.exitcode in (0, -how, 128 + how)
-        process = forked(killed, stage)
-        process.join()
-        assert process.exitcode == 0
+        in_a_fork(killed, stage)
     assert killed.outputs() == undisturbed.outputs()
     assert not list((killed.path / "checkpoints").glob("*"))
     log = (killed.path.parent / "log").read_text()

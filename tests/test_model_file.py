@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch import nn
 
 from cifar10.core.data import Statistics
+from cifar10.core.errors import UserError
 from cifar10.core.params import Execution
 from cifar10.network.model import Net
 from cifar10.network.model_file import load_model, model_digest, save_model
@@ -50,6 +52,12 @@ def test_a_flipped_bit_is_noticed(saved: tuple[Path, Net], where: int) -> None:
     path.write_bytes(data)
     with pytest.raises(ValueError, match=r"damaged|eader"):  # safetensors names its header itself
         load_model(path)
+
+
+def test_the_weights_of_another_network_are_one_line(saved: tuple[Path, Net], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cifar10.network.model_file.Net", lambda *_, **__: nn.Linear(3, 3))
+    with pytest.raises(UserError, match=r"^.+: has other layers than .+; make it again: dvc repro, or set pre"):
+        load_model(saved[0])
 
 
 def test_the_digest_is_of_the_metadata_and_of_names_types_shapes_and_bytes() -> None:

@@ -170,14 +170,8 @@ def test_plateau_lowers_every_rate_once_on_a_gpu(
     tensor = torch.tensor
     monkeypatch.setattr(torch, "tensor", lambda value, **_: tensor(value))
     monkeypatch.setattr(nn.Parameter, "device", torch.device("cuda"), raising=False)
-    params = with_values(
-        params,
-        optimizer=optimizer,
-        schedule="plateau",
-        lr=0.1,
-        plateau={"factor": 0.2, "patience": 0},
-        muon={"lr_ratio": 0.5, "momentum": 0.9},
-    )
+    settings = {"plateau": {"factor": 0.2, "patience": 0}, "muon": {"lr_ratio": 0.5, "momentum": 0.9}}
+    params = with_values(params, optimizer=optimizer, schedule="plateau", lr=0.1, **settings)
     model = Small(nn.Conv2d(1, 1, 1), nn.BatchNorm2d(1), nn.Conv2d(1, 1, 1))
     optimizers = build_optimizers(model, params)  # type: ignore[arg-type]
     schedule = Schedule(optimizers, params, steps_per_epoch=1)

@@ -1,6 +1,7 @@
 import math
 import re
 from collections.abc import Iterator
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -17,31 +18,24 @@ from cifar10.core.params_file import parse_params
 from cifar10.machine.runtime import Runtime
 from cifar10.network.model import Net
 from cifar10.training.loop import Training
-from tests.clone import PARAMS, changed, git
+from tests.clone import PARAMS, git
 
 STATISTICS = Statistics([0.5] * 3, [0.25] * 3)
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "message"),
-    [
-        ("lr", ".nan", "lr: must be a finite number (got nan)"),
-        ("epochs", "3.0", "epochs: must be a valid integer (got 3.0)"),
-        ("dataset", "mnist", "dataset: must be 'cifar10', 'digits' or 'pictures' (got 'mnist')"),
-    ],
-)
-def test_refused_in_one_line(key: str, value: str, message: str) -> None:
-    with pytest.raises(ParamsError) as error:
-        parse_params(changed(PARAMS, **{key: value}))
-    assert str(error.value) == f"params.yaml: {message}"
-
-
-@pytest.mark.parametrize(
     ("old", "new", "message"),
     [
+        ("\nlr: 0.2", "\nlr: .nan", "params.yaml: lr: must be a finite number (got nan)"),
+        ("\nepochs: 35", "\nepochs: 3.0", "params.yaml: epochs: must be a valid integer (got 3.0)"),
         ("\nlr: 0.2", "\nlearning_rate: 0.2", "params.yaml: lr: is missing\nparams.yaml: learning_rate: unknown key"),
         ("\nseed: 0", "\nseed: 0\nepoch: 3", "params.yaml: epoch: unknown key, did you mean epochs?"),
-        ("  flip_p: 0.5", "  flipp: 0.5", "params.yaml: augmentation.flipp: unknown key, did you mean flip_p?"),
+        (
+            "  flip_p: 0.5",
+            "  flipp: 0.5",
+            "params.yaml: augmentation.flip_p: is missing\n"
+            "params.yaml: augmentation.flipp: unknown key, did you mean flip_p?",
+        ),
         ("  hole_size: 6", "  hole_size: 33", "params.yaml: augmentation.hole_size: must be <= 32 (got 33)"),
         ("\nlr: 0.2", "\nlr: 0.2\nlr: 0.3", "params.yaml: not valid YAML: while constructing a mapping"),
         ("\nseed: 0", "\nseed: 2024-99-99", "params.yaml: not valid YAML: month must be in 1..12"),
@@ -55,7 +49,7 @@ def test_faults_in_the_file(old: str, new: str, message: str) -> None:
     assert old in PARAMS
     with pytest.raises(ParamsError) as error:
         parse_params(PARAMS.replace(old, new))
-    assert message in str(error.value)
+    assert str(error.value).startswith(message)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "lr", "3"])
@@ -149,7 +143,7 @@ def test_comments_of_the_committed_file_are_the_descriptions_of_the_schema() -> 
 
 
 def with_value(path: tuple[str, ...], value: Any) -> dict[str, Any]:
-    values = yaml.safe_load(PARAMS)
+    values = deepcopy(VALUES)
     group = values
     for name in path[:-1]:
         group = group[name]
@@ -159,11 +153,11 @@ def with_value(path: tuple[str, ...], value: Any) -> dict[str, Any]:
         group[path[-1] + "x"] = group.pop(path[-1])
     else:
         group[path[-1]] = value
-    return dict(values)
+    return values
 
 
+VALUES: dict[str, Any] = yaml.safe_load(PARAMS)
 MISSING, MISSPELT = object(), object()
-SWITCHES = ("nesterov", "pretrained")
 WRONG_FOR_ALL = [MISSING, MISSPELT, None, [], [1], {"a": 1}, "", "12 monkeys", -1, 1e30, math.nan, math.inf, -math.inf]
 
 
@@ -187,24 +181,23 @@ BOUNDS = {
 }
 
 
+def dumped(values: dict[str, Any]) -> str:
+    return str(yaml.dump(values, Dumper=yaml.CSafeDumper, sort_keys=False))
+
+
+def test_carriage_returns_are_as_good_as_none() -> None:
+    assert parse_params(PARAMS.replace("\n", "\r\n")) == parse_params(PARAMS)
+
+
 def test_the_bounds_of_every_number() -> None:
     keys = {key: bounds for bounds, names in BOUNDS.items() for key in names.split()}
-    literals = {
-        "dataset",
-        "execution",
-        "optimizer",
-        "nesterov",
-        "pretrained",
-        "schedule",
-        "augmentation.flip",
-        "augment_with",
-    }
-    groups = {"muon", "step", "onecycle", "plateau", "augmentation", "tta", "device", "precision"}
-    assert keys.keys() | literals | groups == {".".join(path) for path in SCHEMA}
+    literals = "dataset execution optimizer nesterov pretrained schedule augmentation.flip augment_with"
+    groups = "muon step onecycle plateau augmentation tta device precision"
+    assert keys.keys() | {*literals.split(), *groups.split()} == {".".join(path) for path in SCHEMA}
     for key, bounds in keys.items():
         for value, bound in zip((-1, 10**11), bounds.split(", ") * 2, strict=False):
             with pytest.raises(ParamsError) as error:
-                parse_params(yaml.safe_dump(with_value(tuple(key.split(".")), value)))
+                parse_params(dumped(with_value(tuple(key.split(".")), value)))
             assert str(error.value) == f"params.yaml: {key}: must be {bound} (got {value})"
 
 
@@ -216,7 +209,7 @@ def test_every_key_refuses_what_it_is_not(path: tuple[str, ...]) -> None:
         *([] if "seed" in path else [2**70]),
     ]
     for value in wrong:
-        text = yaml.safe_dump(with_value(path, value), sort_keys=False)
+        text = dumped(with_value(path, value))
         with pytest.raises(ParamsError) as error:
             parse_params(text)
         lines = str(error.value).splitlines()
@@ -228,8 +221,7 @@ def test_every_key_refuses_what_it_is_not(path: tuple[str, ...]) -> None:
             assert lines[1] == f"params.yaml: {group + '.' if group else ''}{key}x: unknown key, did you mean {key}?"
         else:
             assert len(lines) == 1 or isinstance(value, dict)
-    # The same file with carriage returns is as good as without, one that is no UTF-8 as bad as any.
-    parse_params(PARAMS.replace("\n", "\r\n"))
+    # One that is no UTF-8 is as bad as any.
     with pytest.raises(ParamsError, match="not valid YAML"):
         parse_params(PARAMS.encode().replace(f"{path[-1]}:".encode(), f"{path[-1]}: \xe9".encode("latin1"), 1))
     line = next(line for line in PARAMS.splitlines() if line.strip().startswith(f"{path[-1]}:"))

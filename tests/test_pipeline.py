@@ -11,20 +11,7 @@ from signal import SIGKILL
 import pytest
 import vl_convert
 
-from stages.support.formats import read_split
-from stages.support.start import run_stage
 from tests.clone import Clone, changed
-from tests.stage_functions import STAGES
-
-
-def test_nothing_to_do_and_nothing_undeclared_nor_with_other_workers(clone: Clone) -> None:
-    assert clone.ran(clone.run("dvc", "repro")) == []
-    assert clone.run("git", "status", "--porcelain") == ""
-    params = clone.path / "params.yaml"
-    params.write_text(changed(params.read_text(), workers=3))  # which change no byte
-    assert "up to date" in clone.run("dvc", "status")
-    lock = (clone.path / "dvc.lock").read_text()
-    assert all(f"  {stage}:" in lock for stage in STAGES)
 
 
 def test_plots_are_drawn_once_each(clone: Clone) -> None:
@@ -48,7 +35,7 @@ def test_a_browser_draws_every_plot_without_a_network(clone: Clone, tmp_path: Pa
     script = vl_convert.javascript_bundle()  # type: ignore[call-arg] # its stub is wrong
     template = tmp_path / "template.html"
     template.write_text(f"<html><body><script>{script}</script>{{refresh_tag}}{{plot_divs}}</body></html>")
-    clone.run("dvc", "config", "--local", "plots.html_template", str(template))
+    (clone.path / ".dvc/config.local").write_text(f"[plots]\n    html_template = {template}\n")
     clone.run("dvc", "plots", "diff", "--out", str(tmp_path / "page"), "HEAD")
     options = ("--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=20000", "--dump-dom")
     command = [str(CHROMIUM), *options, f"file://{tmp_path}/page/index.html"]
@@ -69,17 +56,6 @@ def test_a_wrong_parameter_stops_before_any_work(clone: Clone) -> None:
     clone.run("git", "checkout", "-q", ".")
     clone.run("dvc", "checkout", "-q")
     assert clone.outputs() == before  # ... and has them in its cache
-
-
-def test_a_missing_input_is_named(
-    clone: Clone, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(clone.path)
-    shutil.rmtree("data/train")
-    with pytest.raises(SystemExit) as stop:
-        run_stage(lambda _: (read_split("data/train"), None)[1])
-    assert stop.value.code == 1
-    assert capsys.readouterr().err == "error: data/train: is missing; make it with: dvc repro\n"
 
 
 def test_two_dvc_at_once(clone: Clone, tmp_path: Path) -> None:

@@ -8,9 +8,8 @@ import os
 import shutil
 import stat
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,7 +19,7 @@ import pytest
 from cifar10.core.files import write_atomically
 from stages.support.start import run_stage
 from tests.clone import Clone
-from tests.stage_functions import STAGES
+from tests.stage_functions import STAGES, in_a_fork
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="finds the path of a descriptor in /proc")
 FOLDERS = ("data", "models", "metrics", "plots", "checkpoints")
@@ -101,17 +100,6 @@ class Disk:
             Path(path).write_bytes(moment.contents.get(inode, b""))
 
 
-def in_a_fork(work: Callable[[], None], log: Path) -> None:
-    def run() -> None:
-        sys.stdout = sys.stderr = log.open("a", encoding="utf-8", buffering=1)
-        work()
-
-    process = get_context("fork").Process(target=run)
-    process.start()
-    process.join()
-    assert process.exitcode == 0, log.read_text(encoding="utf-8")
-
-
 @pytest.mark.parametrize("name", ["download", "train"])
 def test_a_stage_after_a_power_cut(name: str, clone: Clone, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(clone.path)
@@ -129,7 +117,7 @@ def test_a_stage_after_a_power_cut(name: str, clone: Clone, monkeypatch: pytest.
     chosen = random.choice(len(disk.moments) - 2, 2 if name == "train" else 1, replace=False)
     for moment in [*(disk.moments[i] for i in sorted(chosen)), disk.moments[-1]]:
         disk.lay_out(moment)
-        in_a_fork(lambda: run_stage(STAGES[name]), log)
+        in_a_fork(clone, name)
         found = clone.outputs()
         assert {path: md5 for path, md5 in found.items() if path.startswith(outputs)} == {
             path: md5 for path, md5 in expected.items() if path.startswith(outputs)

@@ -4,9 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.clone import Clone
-
-STORAGE = "../the storage"
+from tests.clone import ROOT, Clone
+from tests.test_docs import blocks
 
 
 @pytest.fixture
@@ -27,23 +26,20 @@ def cloned(hub: Path, path: Path) -> Clone:
 
 
 def test_a_second_clone_computes_nothing(clone: Clone, hub: Path, tmp_path: Path) -> None:
-    add = ("dvc", "remote", "add", "--local", "--default", "storage")
-    clone.run(*add, STORAGE)
-    clone.run("dvc", "push", "--run-cache")
-    other = cloned(hub, tmp_path / "elsewhere" / "clone")
-    other.run(*add, str(clone.path / STORAGE))
-    assert not list(other.path.glob("data/*")) + list(other.path.glob("models/*.*"))
-    assert other.ran(other.run("dvc", "repro", "--pull")) == []
+    for command in blocks(ROOT / "docs/remotes.md", "sh")[0].splitlines():
+        output = clone.run("sh", "-c", command)
+    other, storage = Clone(clone.path.parent / "cifar10-second"), clone.path.parent / "cifar10-storage"
+    assert other.ran(output) == []
     assert other.outputs() == clone.outputs()
     assert other.run("git", "status", "--porcelain") == ""
 
     # Without the lock only the run cache can help, and DVC pushes no file of it that git keeps.
     bare = cloned(hub, tmp_path / "without lock" / "clone")
-    bare.run(*add, str(clone.path / STORAGE))
+    bare.run("dvc", "remote", "add", "--local", "--default", "storage", str(storage))
     bare.run("git", "switch", "-q", "--detach", "HEAD~1")
     assert not (bare.path / "dvc.lock").exists()
     assert bare.ran(bare.run("dvc", "repro", "--pull", "compute_stats")) == ["compute_stats"]
-    clone.run("cp", "-R", ".dvc/cache/.", STORAGE)
+    clone.run("cp", "-R", ".dvc/cache/.", str(storage))
     assert bare.ran(bare.run("dvc", "repro", "--pull")) == []
     assert bare.outputs() == clone.outputs()
 

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,47 +23,22 @@ from stages.support.formats import write_split
 from tests.clone import PARAMS, ROOT, changed
 from tests.repository import commit, git, init
 from tools.report import LIMIT, main
+from tools.start import run_tool
 from tools.tryit import TryIt
 from tools.watch import page
 
 SCRIPT = "<script>alert(1)</script>"
-METRICS: dict[str, dict[str, object]] = {
-    "dataset": {
-        "images": 54321,
-        "classes": ["cat", SCRIPT],
-        "counts": [23456, 30865],
-        "mean": [0.4123, 0.4234, 0.4345],
-        "std": [0.2123, 0.2234, 0.2345],
-    },
-    "train": {
-        "train_loss": 0.22661,
-        "train_accuracy": 0.92241,
-        "validation_loss": 0.29663,
-        "validation_accuracy": 0.89943,
-        "parameters": 189377,
-        "receptive_field": 117,
-        "multiply_adds": 15722417,
-    },
-    "test": {
-        "dataset": "cifar10",
-        "accuracy": 0.89662,
-        "accuracy_low": 0.89051,
-        "accuracy_high": 0.90244,
-        "loss": 0.31613,
-        "macro_f1": 0.89617,
-        "calibration_error": 0.02443,
-        "tta_accuracy": 0.90781,
-    },
-    "export": {"onnx_accuracy": 0.89671, "equal_top1": 0.99987, "largest_difference": 0.00123, "bytes": 765432},
-    "run": {
-        "seconds": 3291.9,
-        "processor": "a processor",
-        "instruction_set": "AVX2",
-        "precision": "fp32",
-        "threads": 2,
-        "versions": ["torch 2.11.0", "numpy 2.4.6"],
-    },
-}
+METRICS: dict[str, dict[str, Any]] = yaml.safe_load(f"""
+dataset: {{images: 54321, classes: [cat, {SCRIPT}], counts: [23456, 30865],
+  mean: [0.4123, 0.4234, 0.4345], std: [0.2123, 0.2234, 0.2345]}}
+train: {{train_loss: 0.22661, train_accuracy: 0.92241, validation_loss: 0.29663, validation_accuracy: 0.89943,
+  parameters: 189377, receptive_field: 117, multiply_adds: 15722417}}
+test: {{dataset: cifar10, accuracy: 0.89662, accuracy_low: 0.89051, accuracy_high: 0.90244, loss: 0.31613,
+  macro_f1: 0.89617, calibration_error: 0.02443, tta_accuracy: 0.90781}}
+export: {{onnx_accuracy: 0.89671, equal_top1: 0.99987, largest_difference: 0.00123, bytes: 765432}}
+run: {{seconds: 3291.9, processor: a processor, instruction_set: AVX2, precision: fp32, threads: 2,
+  versions: [torch 2.11.0, numpy 2.4.6]}}
+""")
 SHOWN = [
     *("54,321", "23,456", "30,865", "0.4123", "0.4234", "0.4345", "0.2123", "0.2234", "0.2345"),
     *("0.2266", "0.9224", "0.2966", "0.8994", "189,377", "117", "15,722,417"),
@@ -113,14 +89,16 @@ def report(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> str:
     return Path("report.html").read_text(encoding="utf-8")
 
 
-def fails(*arguments: str, code: int = 1) -> list[str]:
+def fails(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], code: int = 1) -> list[str]:
     """The lines on stderr of a run that must fail."""
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "tools.report", *arguments]
-    process = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-    assert process.returncode == code
-    assert process.stdout == ""
-    return process.stderr.splitlines()
+    monkeypatch.setattr(sys, "argv", ["report"])
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as stop:
+        run_tool("report", main)
+    assert stop.value.code == code
+    output, errors = capsys.readouterr()
+    assert output == ""
+    return errors.splitlines()
 
 
 def text(page: str) -> str:
@@ -250,16 +228,22 @@ def test_a_flipped_bit_in_a_picture_is_noticed(monkeypatch: pytest.MonkeyPatch) 
         report(monkeypatch)
 
 
-def test_errors_end_with_one_line_and_leave_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_errors_end_with_one_line_and_leave_the_page(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     page = report(monkeypatch)
-    said = "error: report: nonsense is neither a commit nor an experiment; dvc exp show lists these"
-    assert fails("--compare", "nonsense") == [said]
+    command = [sys.executable, "-m", "tools.report", "--compare", "nonsense"]
+    run = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    said = "error: report: nonsense is neither a commit nor an experiment; dvc exp show lists these\n"
+    assert (run.returncode, run.stdout, run.stderr) == (1, "", said)
     Path("params.yaml").write_text("lr: -1\nepochs: 0\n", encoding="utf-8")
-    lines = fails(code=2)
+    lines = fails(monkeypatch, capsys, code=2)
     assert "error: report: params.yaml: lr: must be > 0 (got -1)" in lines
     assert all(line.startswith("error: report: params.yaml: ") for line in lines)
     Path("params.yaml").unlink()
-    assert fails() == ["error: report: params.yaml: No such file or directory; git restore params.yaml"]
+    assert fails(monkeypatch, capsys) == [
+        "error: report: params.yaml: No such file or directory; git restore params.yaml"
+    ]
     assert Path("report.html").read_text(encoding="utf-8") == page
 
 
@@ -273,6 +257,17 @@ def test_a_commit_without_the_files_and_a_name_of_two_experiments(monkeypatch: p
     git("update-ref", f"refs/exps/ab/{'d' * 38}/twice", "HEAD^")
     with pytest.raises(UserError, match=r"^2 experiments are called twice"):
         report(monkeypatch, "--compare", "twice")
+    report(monkeypatch, "--compare", "twice@abddddd")  # as `make show` calls the one that has the file
+
+
+def test_predictions_of_other_classes_are_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As after `dvc repro compute_stats` on other data."""
+    path = Path("metrics/dataset.json")
+    path.write_text(path.read_text(encoding="utf-8").replace('"cat"', '"lynx"'), encoding="utf-8")
+    said = "plots/predictions.csv has a class cat, which metrics/dataset.json has not; make both: dvc repro"
+    assert fails(monkeypatch, capsys) == [f"error: report: the workspace: {said}"]
 
 
 def test_one_epoch_without_validation(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -319,7 +314,7 @@ def test_the_only_script_is_allowed_by_its_digest(monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_page_follows_the_training() -> None:
-    """Two of 35 epochs took 3,291.9 s; then no epoch has finished, as DVC deletes what a stage is about to write."""
+    """Two of 35 epochs took 3,291.9 s; then no epoch has finished: DVC deletes what a stage is about to write."""
     speed = METRICS["run"] | {"images_per_second": 1234.5}
     Path("metrics/run.json").write_text(json.dumps(speed), encoding="utf-8")
     text = page(running=False).decode()
@@ -330,12 +325,17 @@ def test_a_page_follows_the_training() -> None:
     assert "No training is running" in text
     assert "The same command resumes it." in text
     assert "http-equiv" not in text
-    Path("plots/loss.csv").unlink()
-    text = page(running=True).decode()
-    assert "The training is running" in text
-    assert '<meta http-equiv="refresh" content="5">' in text
-    assert "No epoch has finished yet" in text
-    assert "<svg" not in text
+    for stage in ("download", "train"):
+        if stage == "train":
+            Path("data").mkdir()
+            Path("data/classes.json").touch()
+            assert "<b>2 of 35</b>" in page(running=True).decode()
+            Path("plots/loss.csv").unlink()
+        text = page(running=True).decode()
+        assert "The training is running" in text
+        assert '<meta http-equiv="refresh" content="5">' in text
+        assert "No epoch has finished yet" in text
+        assert "<svg" not in text
 
 
 def test_many_classes_have_no_table_but_the_worst_ones(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,6 +23,7 @@ from tests.clone import PARAMS, ROOT
 @pytest.fixture(autouse=True)
 def _as_before() -> Iterator[None]:
     yield
+    torch.set_num_threads(1)
     torch.set_deterministic_debug_mode("default")
 
 

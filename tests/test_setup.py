@@ -147,26 +147,21 @@ def project(tmp_path: Path) -> Project:
     return Project(tmp_path)
 
 
-def test_installs_the_locks_and_keeps_pip(project: Project) -> None:
-    project.setup()
-    assert project.installed == GPU
-    # pip installs uv, by hash, and the package itself, without a download; nothing else.
-    assert project.log("pip") == ["install -q --require-hashes -r .venv/uv.lock", EDITABLE]
-    assert (project.path / ".venv/uv.lock").read_text().startswith("uv==0.13.9 \\\n    --hash=sha256:")
-    assert (project.path / ".venv/uv.lock").read_text().count("==") == 1
-    assert project.log("uv")[0].startswith("UV_SYSTEM_CERTS=1 pip sync")
-    project.setup("UV_SYSTEM_CERTS=0")  # unless the user wants otherwise
-    assert project.log("uv")[0].startswith("UV_SYSTEM_CERTS=0 pip sync")
-
-
 def test_each_build_of_torch_replaces_the_other_and_the_same_again_changes_nothing(project: Project) -> None:
     """2.11.0+cpu satisfies ==2.11.0, so uv alone would keep it."""
     for build, installed in (("gpu", GPU), ("cpu", CPU), ("gpu", GPU)):
         project.setup(f"TORCH={build}")
         assert project.installed == installed
-        result = project.setup(f"TORCH={build}")
+        # pip installs uv, by hash, and the package itself, without a download; nothing else.
+        assert project.log("pip") == ["install -q --require-hashes -r .venv/uv.lock", EDITABLE]
+        assert project.log("uv")[0].startswith("UV_SYSTEM_CERTS=1 pip sync")
+        result = project.setup(f"TORCH={build}", "UV_SYSTEM_CERTS=0")  # as the user wants it
+        assert project.log("uv")[0].startswith("UV_SYSTEM_CERTS=0 pip sync")
         assert "Bytecode compiled " in result.stderr  # by uv, at its end
         assert "nstalled " not in result.stderr  # neither Installed nor Uninstalled
+    lock = (project.path / ".venv/uv.lock").read_text()
+    assert lock.startswith("uv==0.13.9 \\\n    --hash=sha256:")
+    assert lock.count("==") == 1
 
 
 def test_macos_has_one_build(project: Project) -> None:
@@ -197,7 +192,6 @@ def test_what_no_lock_names_goes_and_a_package_installed_by_half_is_installed_ag
 
 @pytest.mark.parametrize("fault", ["FAIL_UV=exit 2", "FAIL_PIP=.venv/uv.lock"])
 def test_pip_takes_over_where_uv_fails(project: Project, fault: str) -> None:
-    project.setup("TORCH=cpu")
     project.lock["stray"] = wheel(project.path / "index", "Stray_Package", "1.0")
     project.write_lock()
     project.setup("TORCH=cpu")
@@ -278,11 +272,30 @@ def test_make_runs_set_up_once_and_remembers_the_build(project: Project) -> None
     assert [path.name for path in project.path.glob(".venv/installed-*")] == ["installed-gpu"]
 
 
+def test_a_python_of_another_version_that_is_named_replaces_what_is_there_if_it_can(project: Project) -> None:
+    marker = project.path / ".venv/marker"
+    project.run("make", "setup")
+    marker.touch()
+    assert "installing" in project.run("make", "setup", f"PYTHON={sys.executable}").stdout
+    assert marker.exists()
+    answers = '*"print(sys.version_info"*) echo "(3, 99)" ;; *ensurepip*) exit 1'
+    project.program("bin/another", f'#!/bin/sh\ncase "$*" in {answers} ;; *) exec {sys.executable} "$@" ;; esac\n')
+    result = project.run("make", "setup", "PYTHON=another", code=2)
+    assert "setup: another cannot make a virtual environment; " in result.stderr
+    assert marker.exists()  # nothing is deleted that cannot be made again
+
+
 def test_ray_is_kept_by_later_calls(project: Project) -> None:
     (project.path / "requirements-cluster.lock").write_text(wheel(project.path / "index", "ray", "2.60"))
     project.run("make", "setup", "TORCH=cpu")
     assert project.installed == CPU
     project.run("make", "setup-cluster")
+    assert project.installed == sorted([*CPU, "ray-2.60"])
+    # With GNU make 4.4, Makefile unexports what hands down the arguments; they must come down all the same.
+    (project.path / "make44").write_text("unexport MAKEFLAGS MAKEOVERRIDES\n")
+    project.run("env", "MAKEFILES=make44", "make", "setup-cluster", "TORCH=gpu")
+    assert project.installed == sorted([*GPU, "ray-2.60"])
+    project.run("make", "setup", "TORCH=cpu")
     assert project.installed == sorted([*CPU, "ray-2.60"])
     project.write_lock("ruamel_yaml")
     project.run("touch", "-d", "1 hour", "requirements.lock")  # newer than what is installed

@@ -173,6 +173,8 @@ def test_names_that_a_picture_cannot_show() -> None:
     assert legible(["кот", "犬", "automobile", "$x$", "a very long name of a class"]) == [
         *("кот", "class 1", "automobile", "$x$", "a very lo…")
     ]
+    assert legible(["american_bulldog", "american_pit_bull", "beagle"]) == ["class 0", "class 1", "beagle"]
+    assert legible(["class 1", "犬"]) == ["class 0", "class 1"]
 
 
 def test_the_network_is_described_as_it_is() -> None:

@@ -16,6 +16,7 @@ from safetensors import safe_open
 from sklearn.metrics import f1_score
 
 from cifar10.complexity import size
+from cifar10.core.data import Split
 from cifar10.core.params import EVALUATION, MACHINE
 from cifar10.core.params_file import parse_params
 from cifar10.export.session import load_exported, probabilities
@@ -23,10 +24,10 @@ from cifar10.network.model import Net
 from cifar10.network.model_file import load_model
 from cifar10.predict import wilson
 from cifar10.sources.datasets import read_digits
-from stages.support.formats import read_split
+from stages.support.formats import read_split, write_split
 from stages.support.start import run_stage
 from tests.clone import Clone, changed
-from tests.stage_functions import STAGES
+from tests.stage_functions import STAGES, refused
 
 
 def read(path: str) -> Any:
@@ -46,6 +47,7 @@ def files() -> set[str]:
 def test_each_stage_writes_what_is_declared(clone: Clone, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(clone.path)
     monkeypatch.delenv("DATA_MIRROR", raising=False)
+    by_dvc = clone.outputs()
     for name, declared in yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"].items():
         entries = [*declared.get("outs", []), *declared.get("metrics", []), *declared.get("plots", [])]
         outs = {next(iter(entry)) if isinstance(entry, dict) else entry for entry in entries}
@@ -57,6 +59,8 @@ def test_each_stage_writes_what_is_declared(clone: Clone, monkeypatch: pytest.Mo
         assert {next((out for out in outs if path.startswith(out)), path) for path in written} == outs
         if name == "train":  # nothing of another network is left beside its curves
             assert not {"metrics/test.json", "plots/predictions.csv", "plots/mistakes.png"} & files()
+
+    assert clone.outputs() == by_dvc  # which other processes wrote in another folder
 
     digits, params = read_digits(), parse_params(Path("params.yaml").read_bytes())
     for folder, split in (("data/train", digits.train), ("data/test", digits.test)):
@@ -135,15 +139,43 @@ def test_predictions_that_are_not_of_these_images_are_one_line(
     monkeypatch.chdir(clone.path)
     path = Path("plots/predictions.csv")
     path.write_text("\n".join(change(path.read_text(encoding="utf-8").splitlines())) + "\n", encoding="utf-8")
-    with pytest.raises(SystemExit):
-        run_stage(STAGES["draw"])
-    (line,) = capsys.readouterr().err.splitlines()
+    (line,) = refused(STAGES["draw"], capsys).splitlines()
     assert line.startswith("error: plots/predictions.csv: cannot be read: ")
     assert said in line
 
 
-def test_pictures_of_classes_with_unusual_names(clone: Clone, monkeypatch: pytest.MonkeyPatch) -> None:
-    """All stages and the report: names that are no mathematics, that the font lacks, that are long."""
+@pytest.mark.parametrize("size", [100, 900])
+def test_a_class_that_would_miss_in_one_part_is_named(
+    clone: Clone, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], size: int
+) -> None:
+    monkeypatch.chdir(clone.path)
+    labels = np.repeat(np.arange(2, dtype=np.uint8), [1000, 3])
+    write_split("data/train", Split(np.zeros((1003, 32, 32, 3), np.uint8), labels))
+    Path("data/classes.json").write_text('["dog", "cat"]', encoding="utf-8")
+    params = changed(Path("params.yaml").read_text(encoding="utf-8"), validation_size=size)
+    Path("params.yaml").write_text(params, encoding="utf-8")
+    run_stage(STAGES["compute_stats"])
+    said = "leaves the class cat no image in one of the two parts; try another size, or 0"
+    assert refused(STAGES["train"], capsys, 2) == f"error: params.yaml: validation_size: {said} (got {size})\n"
+
+
+def test_batches_too_large_for_the_memory_are_one_line(
+    clone: Clone, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def on_a_gpu(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    monkeypatch.chdir(clone.path)
+    for fail in (lambda *_: torch.empty(2**60), lambda *_: np.empty(2**50), on_a_gpu):
+        monkeypatch.setattr("stages.train.train", fail)
+        said = "there is too little memory for batches of 32 images; try smaller ones"
+        assert refused(STAGES["train"], capsys) == f"error: train: {said}: dvc exp run --set-param batch_size=16\n"
+
+
+def test_pictures_of_classes_with_unusual_names(
+    clone: Clone, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All stages: names that are no mathematics, that the font lacks, that are long."""
     monkeypatch.chdir(clone.path)
     names = ["$x$", '<b>&amp;, "a"', "a name of far more letters than a plot has space for", "犬"]
     random = np.random.default_rng(0)
@@ -170,6 +202,4 @@ def test_pictures_of_classes_with_unusual_names(clone: Clone, monkeypatch: pytes
     low, accuracy, high = (read("metrics/test.json")[f"accuracy{end}"] for end in ("_low", "", "_high"))
     assert (low, high) == pytest.approx(wilson(accuracy, 20))
     Path("params.yaml").write_text(changed(params, **values | {"batch_size": 53}), encoding="utf-8")
-    with pytest.raises(SystemExit) as error:
-        run_stage(STAGES["train"])
-    assert error.value.code == 2
+    refused(STAGES["train"], capsys, 2)

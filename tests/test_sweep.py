@@ -428,14 +428,15 @@ def test_each_experiment_arrives_once_although_a_machine_is_lost(tmp_path: Path)
 
 @pytest.mark.skipif(not RAY.exists(), reason="Ray is not installed; make setup-cluster")
 def test_a_search_that_is_killed_goes_on_and_runs_nothing_twice(tmp_path: Path) -> None:
-    """Nine trials are two rounds, so the last one follows from the results of the others. Three run at once on a GPU,
-    which Ray only believes to be there."""
+    """Four trials are two rounds here. Three run at once on a GPU, which Ray only believes to be there."""
     hub = Clone.make(tmp_path / "hub")
     (hub.path / "dvc.yaml").write_text(PIPELINE.replace("metrics/test.json", "metrics/train.json"))
     work = WORK.replace("metrics/test.json", "metrics/train.json").replace(
         '"accuracy": lr', '"validation_accuracy": lr'
     )
     (hub.path / "work.py").write_text(f"FOLDER = {str(tmp_path)!r}\n{work}")
+    search = hub.path / "tools/sweep/search.py"
+    search.write_text(search.read_text().replace("ROUND = 8", "ROUND = 3"))
     hub.commit("search")
     ran = tmp_path / "ran"
     smi = tmp_path / "bin/nvidia-smi"
@@ -443,30 +444,31 @@ def test_a_search_that_is_killed_goes_on_and_runs_nothing_twice(tmp_path: Path) 
     smi.write_text("#!/bin/sh\necho 9000\n")
     smi.chmod(0o755)
     command = ["env", 'RAY_OVERRIDE_RESOURCES={"GPU": 1}', f"PATH={smi.parent}:{os.environ['PATH']}", sys.executable]
-    command += ["-m", "tools.sweep", "lr=0.05..0.5:log", "device=auto", "seed=0", "--trials", "9", "--per-gpu"]
+    command += ["-m", "tools.sweep", "lr=0.05..0.5:log", "device=auto", "seed=0", "--trials", "4", "--per-gpu"]
     refused = hub.run(*command, "4", code=1)
     assert "error: sweep: PER_GPU=4: needs about" in refused
     assert "has 9,437 MB free; use PER_GPU=" in refused
     assert not ran.exists()
     command.append("3")
     first = hub.start(*command)
-    wait_for(lambda: len(experiments(hub)) >= 3 or first.poll() is not None)
+    wait_for(lambda: len(experiments(hub)) >= 1 or first.poll() is not None)
     assert first.poll() is None
     first.kill()
     first.communicate()
     output = hub.run(*command)
-    assert "sweep: 9 trials, 0 failed; the best by validation_accuracy:" in output
+    assert re.search(r"3 experiments, [1-3] of them are there already", output)
+    assert "sweep: 4 trials, 0 failed; the best by validation_accuracy:" in output
     found = experiments(hub)
     rates = sorted(line.split()[0] for line in ran.read_text().splitlines())
-    assert len(found) == 9
-    assert len(set(rates)) == 9  # another trial would have another rate
-    assert len(rates) <= 12  # three were running when the hub was killed
+    assert len(found) == 4
+    assert len(set(rates)) == 4  # another trial would have another rate
+    assert len(rates) <= 6  # one of the three had arrived when the hub was killed
     best = max(map(float, rates))
     assert f"  {best:.4f}  lr={best:g}" in output
-    assert "9 experiments" not in output  # in rounds
-    assert "8 experiments, 8 of them are there already" in hub.run(*command)
+    assert "4 experiments" not in output  # in rounds
+    assert "3 experiments, 3 of them are there already" in hub.run(*command)
     assert experiments(hub) == found
 
 
 def experiments(hub: Clone) -> set[str]:
-    return set(hub.run("dvc", "exp", "list", "--name-only").split())
+    return {ref.name for ref in experiment_refs(str(hub.path))}  # `dvc exp list` takes a second

@@ -22,7 +22,7 @@ from cifar10.pictures.picture import read_picture
 from tests.clone import ROOT
 from tools.tryit import try_it
 
-RELEASE = ROOT / "release/cifar10.onnx"
+RELEASE, SHIP = ROOT / "release/cifar10.onnx", ROOT / "docs/ship.jpg"
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 PAGE = """<!DOCTYPE html><div id="try"><input type="file"></div><div id="answers"></div>
 <script id="network" type="application/json">{0.network}</script>
@@ -73,16 +73,18 @@ def in_browser(page: str) -> Any:
 
 
 @pytest.mark.skipif(not CHROMIUM, reason="there is no Chromium")
-def test_it_answers_as_the_network_does(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(ROOT)
+def test_it_answers_as_the_network_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("models").mkdir()
+    shutil.copy(RELEASE, "models/model.onnx")
     found = try_it(hashlib.md5(RELEASE.read_bytes()).hexdigest())
     assert found
     random = np.random.default_rng(0)
     small = random.integers(0, 256, (4, 32, 32, 3), np.uint8)
     pictures = {f"{i}.png": _png(Image.fromarray(image)) for i, image in enumerate(small)}
-    wide = Image.open("docs/ship.jpg").resize((301, 203))
+    wide = Image.open(SHIP).resize((301, 203))
     wide.putalpha(Image.linear_gradient("L").resize(wide.size))
-    pictures |= {"ship.jpg": Path("docs/ship.jpg").read_bytes(), "wide.png": _png(wide), "notes.txt": b"no picture"}
+    pictures |= {"ship.jpg": SHIP.read_bytes(), "wide.png": _png(wide), "notes.txt": b"no picture"}
     files = json.dumps([[name, base64.b64encode(data).decode()] for name, data in pictures.items()])
     (*answers, none), said = in_browser(PAGE.format(found, files))
     assert none is None

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from multiprocessing import get_context
 from pathlib import Path
 from signal import SIGHUP, SIGINT, SIGKILL, SIGTERM, Signals
 
@@ -16,49 +17,46 @@ import psutil
 import pytest
 from ruamel.yaml import YAML
 
-from tests.clone import ROOT, Clone, changed
+from cifar10.core.errors import UserError
+from tests.clone import Clone, changed
 from tests.repository import commit, git, init
 from tools.session import end
-from tools.verify import in_interval
+from tools.start import run_tool
+from tools.verify import in_interval, verify
 
 LOCK = "stages: {make: {outs: [{path: out.txt, md5: abc, size: 1}, {path: metrics/run.json, md5: def, size: 2}]}}\n"
 
 
 @pytest.fixture
 def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A git repository with a dvc.lock and a metrics/run.json, committed."""
+    """A git repository with a dvc.lock and a metrics/run.json, committed. Its copies are made in .../temporary."""
     path = tmp_path / "repository"
     (path / "metrics").mkdir(parents=True)
     (path / "dvc.lock").write_text(LOCK)
     (path / "metrics/run.json").write_text('{"precision": "fp32", "seconds": 1.5}\n')
     init(path, monkeypatch)
     commit()
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
+    monkeypatch.setattr("tools.verify.DVC", str(tmp_path / "dvc"))
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path))
+    monkeypatch.delenv("DATA_MIRROR", raising=False)
     return path
 
 
-def start(repository: Path, repro: str, status: str = "echo '{}'") -> "subprocess.Popen[str]":
-    """`python -m tools.verify` with a `dvc` beside python that runs these lines of shell; TMPDIR is .../temporary."""
-    venv = repository.parent / "venv"
-    (venv / "bin").mkdir(parents=True)
-    (venv / "bin/python").symlink_to(Path(sys.executable).resolve())
-    (venv / "lib").symlink_to(Path(sys.prefix, "lib"))
-    shutil.copy(Path(sys.prefix, "pyvenv.cfg"), venv)
-    dvc = venv / "bin/dvc"
+def fake_dvc(repository: Path, repro: str, status: str = "echo '{}'") -> None:
+    """Make `dvc` run these lines of shell."""
+    dvc = repository.parent / "dvc"
     dvc.write_text(f"#!/bin/sh\ncase $1 in\nstatus) {status} ;;\nrepro) {repro} ;;\nesac\n")
     dvc.chmod(0o755)
-    temporary = repository.parent / "temporary"
-    temporary.mkdir()
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
-    environment |= {"PYTHONPATH": str(ROOT), "TMPDIR": str(temporary)}
-    environment |= {"GIT_CEILING_DIRECTORIES": str(repository.parent), "GIT_CONFIG_GLOBAL": os.devnull}
-    return subprocess.Popen(
-        [venv / "bin/python", "-m", "tools.verify"],
-        cwd=repository,
-        env=environment,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
+
+
+def refusal(capfd: pytest.CaptureFixture[str]) -> str:
+    """Why `make verify` fails in the current folder; nothing else is said."""
+    with pytest.raises(UserError) as error:
+        verify()
+    assert capfd.readouterr() == ("", "")
+    return str(error.value)
 
 
 def test_what_matches_and_what_does_not(clone: Clone) -> None:
@@ -109,17 +107,17 @@ def test_a_lock_of_other_parameters_or_code_is_found_before_running(clone: Clone
     assert output == message
 
 
-def test_a_changed_command_and_missing_outputs(repository: Path) -> None:
+def test_a_changed_command_and_missing_outputs(repository: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """What was made is not in the copy yet, and does not count."""
     missing = '{"changed deps": {"out.txt": "deleted", "out.txt/x": "deleted"}}, {"changed outs": {"a": "modified"}}'
     status = f"""echo '{{"first": [{missing}], "make": [{missing}, "changed command"]}}'"""
-    process = start(repository, "echo repro", status)
-    message = "error: verify: dvc.lock is outdated: make: cmd changed; dvc repro, then this command again\n"
-    assert process.communicate() == ("", message)
-    assert process.returncode == 1
+    fake_dvc(repository, "echo repro", status)
+    assert refusal(capfd) == "dvc.lock is outdated: make: cmd changed; dvc repro, then this command again"
 
 
-def test_the_copy_holds_the_files_as_they_are(repository: Path, tmp_path: Path) -> None:
+def test_the_copy_holds_the_files_as_they_are(
+    repository: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     (repository / ".gitignore").write_text("ignored.txt\n")
     for name in ("changed", "deleted", "kept"):
         (repository / f"{name}.txt").write_text("committed")
@@ -143,10 +141,9 @@ def test_the_copy_holds_the_files_as_they_are(repository: Path, tmp_path: Path) 
     git("config", "gpg.program", "false")
 
     before = git("status", "--porcelain=v2"), git("for-each-ref")
-    process = start(repository, f"cp -RP . '{tmp_path}/copy'")
-    output, errors = process.communicate()
-    assert process.returncode == 0, errors
-    assert output == "\nsame       out.txt\n"
+    fake_dvc(repository, f"cp -RP . '{tmp_path}/copy'")
+    verify()
+    assert capfd.readouterr().out == "\nsame       out.txt\n"
     assert not list((tmp_path / "temporary").iterdir())
     assert (git("status", "--porcelain=v2"), git("for-each-ref")) == before
 
@@ -176,9 +173,9 @@ def running(pid: int) -> bool:
         return False
 
 
-# At SIGTERM, DVC dies; its stage takes 0.3 s more, in which it still writes.
+# At SIGTERM, DVC dies; its stage takes 0.2 s more, in which it still writes.
 STAGE = """
-sh -c 'trap "sleep 0.3; mkdir -p $PWD/late; touch $PWD/late/file; exit" TERM
+sh -c 'trap "sleep 0.2; mkdir -p $PWD/late; touch $PWD/late/file; exit" TERM
     echo $$ $PPID
     while :; do sleep 0.1; done' 2> /dev/null & wait
 """
@@ -186,19 +183,32 @@ sh -c 'trap "sleep 0.3; mkdir -p $PWD/late; touch $PWD/late/file; exit" TERM
 
 @pytest.mark.parametrize("number", [SIGINT, SIGTERM, SIGHUP])
 def test_a_signal_ends_dvc_and_its_stage_and_leaves_nothing(repository: Path, tmp_path: Path, number: Signals) -> None:
-    with start(repository, STAGE) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        pids = [int(pid) for pid in process.stdout.readline().split()]
+    fake_dvc(repository, STAGE)
+    reading, writing = os.pipe()
+
+    def work() -> None:
+        os.dup2(writing, 1)
+        sys.stdout = sys.stderr = (tmp_path / "errors").open("w", encoding="utf-8", buffering=1)
+        run_tool("verify", verify)
+
+    process = get_context("fork").Process(target=work)
+    process.start()
+    os.close(writing)
+    with open(reading, encoding="utf-8") as output:  # noqa: PTH123 # a descriptor
+        pids = [int(pid) for pid in output.readline().split()]
         try:
             assert len(list((tmp_path / "temporary").iterdir())) == 1
-            process.send_signal(number)
-            assert process.wait(timeout=20) == 128 + number
+            os.kill(process.pid or 0, number)
+            process.join(20)
+            assert process.exitcode == 128 + number
             assert [pid for pid in pids if running(pid)] == []
             assert list((tmp_path / "temporary").iterdir()) == []
-            assert process.stderr.read() == f"error: verify: stopped by {number.name}; the copy is removed\n"
+            assert (
+                tmp_path / "errors"
+            ).read_text() == f"error: verify: stopped by {number.name}; the copy is removed\n"
         finally:
-            for pid in (process.pid, *pids):  # those that a failed assertion has left
+            process.kill()
+            for pid in pids:  # those that a failed assertion has left
                 with suppress(ProcessLookupError):
                     os.kill(pid, SIGKILL)
 
@@ -228,24 +238,18 @@ def test_a_stage_that_ignores_sigterm_is_killed(monkeypatch: pytest.MonkeyPatch)
         ("metrics/run.json", "[]"),
     ],
 )
-def test_a_missing_or_broken_file_is_one_line(repository: Path, path: str, content: str | None) -> None:
+def test_a_missing_or_broken_file_is_one_line(
+    repository: Path, capfd: pytest.CaptureFixture[str], path: str, content: str | None
+) -> None:
     (repository / path).unlink()
     if content is not None:
         (repository / path).write_text(content)
-    process = start(repository, "echo repro")
-    message = f"error: verify: {path}: missing or broken; make it: dvc repro, or if committed: git restore {path}\n"
-    assert process.communicate() == ("", message)
-    assert process.returncode == 1
+    assert refusal(capfd) == f"{path}: missing or broken; make it: dvc repro, or if committed: git restore {path}"
 
 
-def test_failures_of_dvc_and_git_are_one_line(repository: Path) -> None:
-    process = start(repository, "exit 3", "exit 3")
-    assert process.communicate() == ("", "error: verify: dvc repro failed, see above\n")
-    assert process.returncode == 1
+def test_failures_of_dvc_and_git_are_one_line(repository: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    for repro, status, failed in (("exit 3", "echo '{}'", "repro"), ("echo ran", "exit 3", "status")):
+        fake_dvc(repository, repro, status)
+        assert refusal(capfd) == f"dvc {failed} failed, see above"
     shutil.rmtree(repository / ".git")
-    shutil.rmtree(repository.parent / "venv")
-    (repository.parent / "temporary").rmdir()
-    process = start(repository, "echo repro")
-    output, errors = process.communicate()
-    assert errors.startswith("error: verify: git ls-files: fatal: not a git repository")
-    assert (errors.count("\n"), output, process.returncode) == (1, "", 1)
+    assert re.fullmatch("git ls-files: fatal: not a git repository.*", refusal(capfd))

@@ -43,6 +43,8 @@ def main() -> None:
     expected = recorded() if FILE.exists() or not arguments.write else {}
     if not arguments.write and (missing := texts.keys() - expected.keys()):
         raise UserError(f"{FILE}: has no {', '.join(sorted(missing))}; {REPAIR}")
+    if not arguments.recipes and len(names) == 1:
+        print("portable: digits alone, as params.yaml has other data than cifar10", flush=True)
     for name, changed in texts.items():
         print(f"portable: {name}", flush=True)
         found = outputs(changed)

@@ -7,7 +7,7 @@ from pathlib import Path
 from cifar10.core.errors import UserError
 from cifar10.core.files import write_atomically
 from tools.card import card, facts, with_facts_onnx, with_facts_safetensors
-from tools.compare.runs import find_runs
+from tools.compare.runs import MACHINE_TYPE, find_runs
 from tools.compare.settings import varied
 from tools.recipe import recipes
 from tools.records import BROKEN, together
@@ -32,7 +32,8 @@ def main() -> None:
     if (dataset := results.params["dataset"]) != "cifar10":
         raise UserError(f"{RELEASE}: holds a network of cifar10, but params.yaml has dataset: {dataset}")
     if doubts := results.doubts():
-        raise UserError(f"{' '.join(doubts)} Make them again: dvc repro, or: git restore . && dvc checkout")
+        restore = "git restore params.yaml dvc.lock metrics plots && dvc checkout"
+        raise UserError(f"{' '.join(doubts)} Make them again: dvc repro, or: {restore}")
     # After a release its own files differ from those that `download` has seen; that changes no network.
     check_lock(Path(), recorded.outs | {str(RELEASE): ""})
     if dirty := git("status", "--porcelain", "--", "src", "stages", "requirements.lock"):
@@ -49,15 +50,16 @@ def main() -> None:
 
 
 def by_seed(results: Results) -> dict[int, float]:
-    """Return the test accuracy of this run and of those that differ from it in the seed alone, with the same code."""
+    """Return the test accuracy of this run and of those with other seeds, if code and type of machine are the same."""
     setting = varied(results.params)
     try:
         runs, _ = find_runs([], results.params["dataset"])
     except UserError as error:
         print(f"note: the card names this seed alone, as an experiment cannot be read: {error}", file=sys.stderr)
         runs = []
-    code = results.lock.deps.items()
-    same = [run for run in runs if varied(run.params) == setting and run.kind["code of train"].items() <= code]
+    machine, code = {key: results.metrics["run"][key] for key in MACHINE_TYPE}, results.lock.deps.items()
+    alike = [run for run in runs if varied(run.params) == setting and run.kind["machine"] == machine]
+    same = [run for run in alike if run.kind["code of train"].items() <= code]
     seeds = {run.params["seed"]: run.numbers["test_accuracy"] for run in same if "test_accuracy" in run.numbers}
     return seeds | {results.params["seed"]: results.metrics["test"]["accuracy"]}
 

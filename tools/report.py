@@ -31,7 +31,7 @@ from tools.start import argument_parser, run_tool
 from tools.tryit import try_it
 
 PAGE, LIMIT = Path("report.html"), 3_000_000  # bytes
-MOST = 2_000  # mistakes that are shown
+MOST = 1_000  # mistakes that are shown
 
 
 class Scale(NamedTuple):

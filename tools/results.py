@@ -55,6 +55,9 @@ class Results:
         self.pictures = {name: self._read(f"plots/{name}.png", picture) for name in PICTURES}
         predictions = self.plots["predictions"]
         self.confusion = Counter((row["actual"], row["predicted"]) for row in predictions)
+        if other := {name for pair in self.confusion for name in pair} - set(self.metrics["dataset"]["classes"]):
+            said = f"plots/predictions.csv has a class {min(other)}, which metrics/dataset.json has not"
+            raise UserError(f"{name}: {said}; make both: dvc repro")
         wrong = [(row, i) for i, row in enumerate(predictions) if row["actual"] != row["predicted"]]
         self.mistakes = sorted(wrong, key=lambda mistake: -mistake[0]["confidence"])
 
@@ -86,7 +89,8 @@ class Results:
 
 def resolve(name: str) -> Results:
     """Return the results of the experiment of that name, or else of that commit."""
-    found = [experiment.commit for experiment in experiment_refs() if experiment.name == name] or [name]
+    refs = experiment_refs()
+    found = [ref.commit for ref in refs if name in (ref.name, f"{ref.name}@{ref.base[:7]}")] or [name]
     if len(found) > 1:
         raise UserError(f"{len(found)} experiments are called {name}; name one by its commit: dvc exp show")
     try:

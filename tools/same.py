@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from ruamel.yaml.error import YAMLError
+
 from cifar10.core.errors import UserError
 from cifar10.core.files import file_digest
 from tools.params_editor import edited
@@ -46,9 +48,10 @@ def write_variants(name: str, folder: Path) -> None:
         params = (folder / "recipes/default.yaml").read_text(encoding="utf-8") + CPU
         for variant, changes in VARIANTS.items():
             (folder / f"{variant}.yaml").write_text(edited(params, TINY | changes), encoding="utf-8")
-    except (OSError, KeyError) as error:
-        reason = "is not there" if isinstance(error, OSError) else f"has no {error}"
-        raise UserError(f"{name} cannot be compared: its recipes/default.yaml {reason}; name a later commit") from None
+    except (OSError, KeyError, YAMLError) as error:
+        reason = "has no " + str(error) if isinstance(error, KeyError) else "cannot be read"
+        next_step = "name a later commit, or: git restore recipes"
+        raise UserError(f"{name} cannot be compared: its recipes/default.yaml {reason}; {next_step}") from None
 
 
 def outputs(folder: Path) -> dict[str, str]:

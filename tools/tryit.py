@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import onnx
 from onnx import numpy_helper
 
-FILES = ("models/model.onnx", "release/cifar10.onnx")
+FILE = Path("models/model.onnx")
 AROUND = {"Transpose", "Cast", "Sub", "Div", "Flatten", "Softmax"}  # what tryit.js does before and after the layers
 
 
@@ -21,15 +21,14 @@ class TryIt(NamedTuple):
 
 
 def try_it(md5: str | None) -> TryIt | None:
-    """Return what the page needs, or None if the ONNX file with this md5 is not here."""
-    for path in map(Path, FILES):
-        if path.exists() and hashlib.md5(data := path.read_bytes()).hexdigest() == md5:
-            network, weights = _layers(onnx.load_from_string(data))
-            script = Path(__file__).with_name("tryit.js").read_text(encoding="utf-8")
-            digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-            text = json.dumps(network).replace("<", "\\u003c")
-            return TryIt(text, base64.b64encode(weights).decode(), script, digest)
-    return None
+    """Return what the page needs, or None if models/model.onnx is not the one with this md5."""
+    if not FILE.exists() or hashlib.md5(data := FILE.read_bytes()).hexdigest() != md5:
+        return None
+    network, weights = _layers(onnx.load_from_string(data))
+    script = Path(__file__).with_name("tryit.js").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    text = json.dumps(network).replace("<", "\\u003c")
+    return TryIt(text, base64.b64encode(weights).decode(), script, digest)
 
 
 def _layers(model: onnx.ModelProto) -> tuple[dict[str, Any], bytes]:

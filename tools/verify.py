@@ -98,7 +98,9 @@ def read(folder: Path) -> tuple[dict[str, str], dict[str, object]]:
 def check_lock(folder: Path, outs: dict[str, str]) -> None:
     """Raise UserError if dvc.lock is of other parameters or code. Outputs may be missing."""
     status = subprocess.run([DVC, "status", "--json"], cwd=folder, stdout=subprocess.PIPE, start_new_session=True)
-    for stage, changes in json.loads(status.stdout or "{}").items():  # nothing: it failed, and so will dvc repro
+    if status.returncode:
+        raise UserError("dvc status failed, see above")
+    for stage, changes in json.loads(status.stdout).items():
         names = ["cmd"] if "changed command" in changes else []
         for deps in (change.get("changed deps", {}) for change in changes if isinstance(change, dict)):
             for path, state in deps.items():  # state: what happened to the file, or to each key of params.yaml

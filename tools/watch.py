@@ -27,6 +27,8 @@ def page(running: bool) -> bytes:
     here = SimpleNamespace(plots={}, run={}, epochs="?", done=0, left="")
     try:
         here.epochs = load_params(Path("params.yaml").read_bytes())["epochs"]
+        if running:  # while `download` runs, DVC has deleted it, and plots/ is of an earlier training
+            Path("data/classes.json").stat()
         here.run = json.loads(Path("metrics/run.json").read_bytes())
         plots = {name: read_csv(f"plots/{name}.csv", PLOTS[name]) for name in ("loss", "accuracy", "lr")}
         here.done = plots["loss"][-1]["epoch"]

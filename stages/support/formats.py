@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import math
+import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -73,7 +74,9 @@ def remove_readers_outputs(path: str) -> None:
     for stage in declared_stages().values():
         if path in stage.get("deps", ()):
             for out in (*stage.get("outs", ()), *stage.get("metrics", ()), *stage.get("plots", ())):
-                Path(out if isinstance(out, str) else next(iter(out))).unlink(missing_ok=True)
+                file = Path(out if isinstance(out, str) else next(iter(out)))
+                folder = file.is_dir() and not file.is_symlink()
+                shutil.rmtree(file) if folder else file.unlink(missing_ok=True)
 
 
 def read_split(folder: str) -> Split:

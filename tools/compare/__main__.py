@@ -81,8 +81,9 @@ def compare(patterns: Sequence[str], base_name: str | None) -> None:
     found = settings(runs, varied(named[0].params) if named else head)
     base = next((setting for setting in found if setting.is_base), None)
     by = measure(found)
-    if by not in COMPARED:
-        notes.append("ordered and drawn by train accuracy, as not every run has the others")
+    if by != COMPARED[0]:
+        lacking = "a validation accuracy; choose nothing by it" if by in COMPARED else "the others"
+        notes.append(f"ordered and drawn by {by.replace('_', ' ')}, as not every run has {lacking}")
     if not base:
         advice = f"name a run as the base: make compare BASE={runs[0].name}"
         notes.append(f"no run has the parameters of the committed params.yaml, so there are no differences; {advice}")
@@ -98,7 +99,8 @@ def compare(patterns: Sequence[str], base_name: str | None) -> None:
     else:
         PLOT.unlink(missing_ok=True)
     group = searched(found)
-    made_of = effects(group, by)
+    of_search = measure(group)
+    made_of = effects(group, of_search)
     shown, fit = rows, list[str]()
     if made_of:  # a search: what each setting did says more than a row for each trial
         notes.append(f"the best {BEST} of {len(found)} settings; all are in {CSV}")
@@ -106,10 +108,11 @@ def compare(patterns: Sequence[str], base_name: str | None) -> None:
             if setting in group and not setting.is_base:
                 cells["setting"] = ", ".join(f"{each.name} {as_yaml(setting.params[each.name])}" for each in made_of)
         write_csv(str(EFFECTS_CSV), Effect._fields, made_of)
-        write_atomically(EFFECTS_PLOT, draw_effects(group, by, made_of))
+        write_atomically(EFFECTS_PLOT, draw_effects(group, of_search, made_of))
         made += f", {EFFECTS_CSV} and {EFFECTS_PLOT}"
         shown = [cells for i, cells in enumerate(rows) if i < BEST or cells["base"]]
-        fit = ["", aligned(columns_of(made_of, by)), f"± standard error of a linear fit of {len(group)} settings", ""]
+        columns = columns_of(made_of, of_search)
+        fit = ["", aligned(columns), f"± standard error of a linear fit of {len(group)} settings", ""]
     else:
         EFFECTS_CSV.unlink(missing_ok=True)
         EFFECTS_PLOT.unlink(missing_ok=True)

@@ -21,7 +21,7 @@ class Effect(NamedTuple):
     low: float
     high: float
     log: bool
-    slope: float  # change over the whole range, in the unit of the objective
+    slope: float  # change of the accuracy over the whole range
     error: float  # its standard error
     importance: float | None  # 0...1 by Optuna; None if it is not installed
 
@@ -108,12 +108,11 @@ def _figure(found: Sequence[Setting], by: str, made: Sequence[Effect]) -> Figure
     rows = -(-len(made) // columns)
     figure = Figure(figsize=(3.2 * columns, 2.6 * rows), dpi=150, layout="constrained")
     axes = figure.subplots(rows, columns, sharey=True, squeeze=False)
-    percent = 100 if by.endswith("accuracy") else 1
-    target = [percent * mean(setting.values(by).values()) for setting in found]
+    target = [100 * mean(setting.values(by).values()) for setting in found]
     for axis, effect in zip(axes.flat, made, strict=False):
         values = [float(setting.params[effect.name]) for setting in found]
         axis.plot(values, target, "o", color=BLUE, ms=4, mec="white", mew=0.5)
-        middle, half = mean(target), percent * effect.slope / 2
+        middle, half = mean(target), 50 * effect.slope
         axis.plot([effect.low, effect.high], [middle - half, middle + half], color=ORANGE, linewidth=1.5)
         if effect.log:
             axis.set_xscale("log")
@@ -122,18 +121,17 @@ def _figure(found: Sequence[Setting], by: str, made: Sequence[Effect]) -> Figure
     for axis in axes.flat[len(made) :]:
         axis.set_axis_off()
     for row in axes:
-        row[0].set_ylabel(f"{by.replace('_', ' ')}{' (%)' if percent == 100 else ''}")
+        row[0].set_ylabel(f"{by.replace('_', ' ')} (%)")
     return figure
 
 
 def columns_of(made: Sequence[Effect], by: str) -> dict[str, list[str]]:
     """Return the table of effects, by heading."""
-    percent, unit = (100, "points") if by.endswith("accuracy") else (1, "nats")
     columns = {
         "parameter": [effect.name for effect in made],
         "range": [f"{effect.low:g} to {effect.high:g}{', log' if effect.log else ''}" for effect in made],
-        f"{by.replace('_', ' ')} over it, {unit}": [
-            f"{percent * effect.slope:+.2f} ± {percent * effect.error:.2f}" for effect in made
+        f"{by.replace('_', ' ')} over it, points": [
+            f"{100 * effect.slope:+.2f} ± {100 * effect.error:.2f}" for effect in made
         ],
         "importance": ["" if effect.importance is None else f"{effect.importance:.2f}" for effect in made],
     }

@@ -20,10 +20,12 @@ STYLE = {
 
 
 def legible(classes: Sequence[str], longest: int = 10) -> list[str]:
-    """Return the names of classes as a picture shows them: shortened, or a number if the font lacks a letter."""
+    """Return different names of the classes for a picture: shortened, or a number if the font lacks a letter."""
     letters = get_font(findfont("DejaVu Sans")).get_charmap()  # matplotlib's own font
     short = [name if len(name) <= longest else f"{name[: longest - 1]}…" for name in classes]
-    return [name if all(ord(each) in letters for each in name) else f"class {i}" for i, name in enumerate(short)]
+    shown = [short.count(name) == 1 and all(ord(letter) in letters for letter in name) for name in short]
+    names = [name if shown[i] else f"class {i}" for i, name in enumerate(short)]
+    return names if len(set(names)) == len(names) else [f"class {i}" for i in range(len(names))]
 
 
 def png(draw: Callable[[], Figure]) -> bytes:

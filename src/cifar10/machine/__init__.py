@@ -1,1 +1,1 @@
-"""Set up the processor or GPU, its precision, threads and cores, for the stages train and evaluate."""
+"""Set up the processor or GPU for the stages train and evaluate; count the cores, also for download."""

@@ -11,6 +11,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from cifar10.core.data import Statistics
+from cifar10.core.errors import UserError
 from cifar10.core.files import write_atomically
 from cifar10.core.params import Execution
 from cifar10.network.model import Net
@@ -34,7 +35,7 @@ def save_model(
 
 
 def load_model(path: str | Path, execution: Execution = "lattice") -> TrainedModel:
-    """Read what `save_model` wrote. Raise ValueError if the file is damaged."""
+    """Read what `save_model` wrote. Raise ValueError if it is damaged, UserError if it is of another network."""
     try:
         with safe_open(path, "pt") as file:
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 # no mapping
@@ -44,7 +45,11 @@ def load_model(path: str | Path, execution: Execution = "lattice") -> TrainedMod
     if about.pop("sha256", None) != model_digest(weights, about):
         raise ValueError("the model is damaged: its sha256 differs from the one in the file's metadata")
     network = Net(execution, dropout=0.0, classes=len(about["classes"]))
-    network.load_state_dict(weights)
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError:  # PyTorch's error, of many lines, for other names or shapes
+        other = "has other layers than src/cifar10/network/model.py"
+        raise UserError(f"{path}: {other}; make it again: dvc repro, or set pretrained: false") from None
     return TrainedModel(network.eval(), about["classes"], Statistics(about["mean"], about["std"]))
 
 

@@ -3,6 +3,7 @@
 import os
 import unicodedata
 from pathlib import Path
+from shlex import quote
 from typing import NamedTuple
 
 from cifar10.core.errors import UserError
@@ -40,7 +41,7 @@ class Found:
         kept = {path.stem for path in folder.glob("*.dvc") if path.is_file()}
         for entry in top:
             if kept and _is_folder(entry) and entry.name not in kept:
-                self._fault(entry, f"is not kept by DVC, as the others are: dvc add {printable(entry.path)}")
+                self._fault(entry, f"is not kept by DVC, as the others are: dvc add {quote(printable(entry.path))}")
         if not self.faults:
             self._check_classes(sorted({picture.label for picture in self.pictures}))
 

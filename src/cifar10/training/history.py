@@ -1,7 +1,7 @@
 """Record the measurements of a training, epoch by epoch and step by step."""
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from statistics import median
 from typing import Any, TypeVar
@@ -22,10 +22,10 @@ class History:
     images_per_second: list[float] = field(default_factory=list)  # of each epoch, validation not included
     waiting: float = 0.0  # seconds spent waiting for batches, over all epochs
 
-    def add_rates(self, number: int, steps: int, rates: Mapping[str, float]) -> None:
+    def add_rates(self, number: int, steps: int, rates: Callable[[], Mapping[str, float]]) -> None:
         """Keep the rates of step `number` of `steps` if it is one of about 200, the first and the last included."""
         if number % max(1, steps // 200) == 0 or number == steps - 1:
-            self.lr += [(number, optimizer, rate) for optimizer, rate in rates.items()]
+            self.lr += [(number, optimizer, rate) for optimizer, rate in rates().items()]
 
     def timed(self, batches: Iterable[Batch]) -> Iterator[Batch]:
         """Yield `batches`, and add the time spent waiting for them to `waiting`."""

@@ -4,6 +4,7 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from cifar10.core.files import file_digest, write_atomically
@@ -49,5 +50,5 @@ def not_resumed(folder: Path, identity: Mapping[str, Mapping[str, Any]]) -> Iter
         if same and not is_held(other_folder / "lock"):  # held: it is running
             yield (
                 f"note: {other_folder}: an unfinished training with these parameters is not resumed, as "
-                f"{', '.join(differ)} changed since; if it is not needed: rm -r {other_folder}"
+                f"{', '.join(differ)} changed since; if it is not needed: rm -r {quote(str(other_folder))}"
             )

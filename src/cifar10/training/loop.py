@@ -114,7 +114,7 @@ class Training:
 
     def _train_step(self, *batch: NDArray[Any]) -> None:
         number, steps = self.epoch * len(self.order) + self.step, self.params.epochs * len(self.order)
-        self.history.add_rates(number, steps, self.learner.schedule.lr)
+        self.history.add_rates(number, steps, lambda: self.learner.schedule.lr)  # on a GPU, reading waits for it
         images, labels = (torch.from_numpy(each).to(self.runtime.device, non_blocking=True) for each in batch)
         with self.runtime.turn:
             loss, logits = self.learner.step(images, labels, number)
