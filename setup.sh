@@ -14,8 +14,12 @@ fail() {
 
 # A candidate counts if it really starts (a pyenv shim may not) and is supported.
 supported() { "$1" -I -c 'import sys; sys.exit(not (3, 11, 4) <= sys.version_info < (3, 14))' 2>/dev/null; }
-[ -z "${PYTHON:-}" ] || PATH=${PATH//"$(pwd -P)/.venv/bin:"/} # make puts it first, but it may be what is replaced
-for python in ${PYTHON:-python3 python3.13 python3.12 python3.11 python}; do
+candidates=(python3 python3.13 python3.12 python3.11 python)
+if [ -n "${PYTHON:-}" ]; then
+    candidates=("$PYTHON")
+    PATH=${PATH//"$(pwd -P)/.venv/bin:"/} # make puts it first, but it may be what is replaced
+fi
+for python in "${candidates[@]}"; do
     if supported "$python"; then break; fi
     python=
 done

@@ -278,8 +278,9 @@ def test_a_python_of_another_version_that_is_named_replaces_what_is_there_if_it_
     marker.touch()
     assert "installing" in project.run("make", "setup", f"PYTHON={sys.executable}").stdout
     assert marker.exists()
+    real = shlex.quote(sys.executable)
     answers = '*"print(sys.version_info"*) echo "(3, 99)" ;; *ensurepip*) exit 1'
-    project.program("bin/another", f'#!/bin/sh\ncase "$*" in {answers} ;; *) exec {sys.executable} "$@" ;; esac\n')
+    project.program("bin/another", f'#!/bin/sh\ncase "$*" in {answers} ;; *) exec {real} "$@" ;; esac\n')
     result = project.run("make", "setup", "PYTHON=another", code=2)
     assert "setup: another cannot make a virtual environment; " in result.stderr
     assert marker.exists()  # nothing is deleted that cannot be made again
