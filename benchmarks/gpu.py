@@ -6,6 +6,7 @@ the networks.
 """
 
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -48,7 +49,9 @@ def run_at_once(settings: Sequence[dict[str, object]], images: int) -> tuple[lis
             copy_working_tree(copy)
             set_params(str(copy), device="auto", precision="auto", **values)
             (copy / "data").symlink_to(data)
-            subprocess.run([sys.executable, "-m", "stages.compute_stats"], cwd=copy, check=True)
+        subprocess.run([sys.executable, "-m", "stages.compute_stats"], cwd=copies[0], check=True)
+        for copy in copies[1:]:
+            shutil.copy(copies[0] / "metrics/dataset.json", copy / "metrics")
         before, least, started = sum(free_memory()), float("inf"), time.perf_counter()
         running = [start_python(copy, "-m", "stages.train") for copy in copies]
         while any(process.poll() is None for process in running):

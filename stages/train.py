@@ -87,9 +87,9 @@ def run(training: Training, checkpoints: Checkpoints, after_epoch: Callable[[], 
         ) from None
     except (RuntimeError, MemoryError) as error:  # PyTorch has no class for a worker's death, nor for a CPU's memory
         if isinstance(error, MemoryError) or re.search("out of memory|can't allocate memory", str(error)):
-            size = training.params.batch_size
-            smaller = f"; try smaller ones: dvc exp run --set-param batch_size={size // 2}" if size > 3 else ""
-            raise UserError(f"train: there is too little memory for batches of {size} images{smaller}") from None
+            batch = training.params.batch_size
+            smaller = f"; try smaller ones: dvc exp run --set-param batch_size={batch // 2}" if batch > 3 else ""
+            raise UserError(f"train: there is too little memory for batches of {batch} images{smaller}") from None
         if "DataLoader worker" not in str(error):
             raise
         raise UserError(

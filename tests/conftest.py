@@ -27,9 +27,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The tests that take longest first, so that neither process waits for the other's at the end."""
-    slow = "kills goes_on is_lost experiments verify pipeline docs remotes workspace power_cut setup stages params"
-    names = [name if name in ("goes_on", "is_lost") else f"test_{name}.py" for name in slow.split()]
-    items.sort(key=lambda item: next((i for i, name in enumerate(names) if name in item.nodeid), len(names)))
+    slow = ["test_kills", "goes_on", "is_lost", "test_experiments", "test_verify", "test_pipeline", "test_docs"]
+    slow += ["test_remotes", "test_workspace", "test_power_cut", "test_setup", "test_stages", "test_params"]
+    items.sort(key=lambda item: next((i for i, name in enumerate(slow) if name in item.nodeid), len(slow)))
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -18,16 +18,28 @@ from cifar10.core.params_file import parse_params
 from cifar10.machine.runtime import Runtime
 from cifar10.network.model import Net
 from cifar10.training.loop import Training
-from tests.clone import PARAMS, git
+from tests.clone import PARAMS, changed, git
 
 STATISTICS = Statistics([0.5] * 3, [0.25] * 3)
 
 
 @pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("lr", ".nan", "lr: must be a finite number (got nan)"),
+        ("epochs", "3.0", "epochs: must be a valid integer (got 3.0)"),
+        ("dataset", "mnist", "dataset: must be 'cifar10', 'digits' or 'pictures' (got 'mnist')"),
+    ],
+)
+def test_refused_in_one_line(key: str, value: str, message: str) -> None:
+    with pytest.raises(ParamsError) as error:
+        parse_params(changed(PARAMS, **{key: value}))
+    assert str(error.value) == f"params.yaml: {message}"
+
+
+@pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("\nlr: 0.2", "\nlr: .nan", "params.yaml: lr: must be a finite number (got nan)"),
-        ("\nepochs: 35", "\nepochs: 3.0", "params.yaml: epochs: must be a valid integer (got 3.0)"),
         ("\nlr: 0.2", "\nlearning_rate: 0.2", "params.yaml: lr: is missing\nparams.yaml: learning_rate: unknown key"),
         ("\nseed: 0", "\nseed: 0\nepoch: 3", "params.yaml: epoch: unknown key, did you mean epochs?"),
         (

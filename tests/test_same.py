@@ -73,7 +73,7 @@ def test_a_failure_is_reported_with_its_output(repository: Path, capsys: pytest.
 @pytest.mark.parametrize(
     ("params", "reason"),
     [
-        (None, "cannot be read"),
+        (None, "is not there"),
         ("lr: [", "cannot be read"),
         (DEFAULT.replace("  flip:", "  mirror:"), r"has no 'augmentation\.flip'"),
     ],
@@ -81,6 +81,7 @@ def test_a_failure_is_reported_with_its_output(repository: Path, capsys: pytest.
 def test_a_commit_without_these_parameters_is_refused(repository: Path, params: str | None, reason: str) -> None:
     path = repository / "recipes/default.yaml"
     path.write_text(params) if params else path.unlink()
-    message = rf"^the working tree cannot be compared: its recipes/default\.yaml {reason}; name a later commit, or"
+    next_step = "name a later commit, or: git restore recipes"
+    message = rf"^the working tree cannot be compared: its recipes/default\.yaml {reason}; {next_step}$"
     with pytest.raises(UserError, match=message):
         main()

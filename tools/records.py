@@ -42,6 +42,11 @@ class ExperimentRef(NamedTuple):
     base: str  # the commit that it started from
     commit: str
 
+    @property
+    def name_at_base(self) -> str:
+        """What `make show` and `make compare` call it if experiments from two commits share its name."""
+        return f"{self.name}@{self.base[:7]}"
+
 
 def load_params(data: bytes) -> dict[str, Any]:
     """Return {"muon.lr_ratio": 0.1} from a params.yaml or a recipe. Raise one of BROKEN if `data` is neither."""

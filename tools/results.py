@@ -90,7 +90,7 @@ class Results:
 def resolve(name: str) -> Results:
     """Return the results of the experiment of that name, or else of that commit."""
     refs = experiment_refs()
-    found = [ref.commit for ref in refs if name in (ref.name, f"{ref.name}@{ref.base[:7]}")] or [name]
+    found = [ref.commit for ref in refs if name in (ref.name, ref.name_at_base)] or [name]
     if len(found) > 1:
         raise UserError(f"{len(found)} experiments are called {name}; name one by its commit: dvc exp show")
     try:

@@ -49,7 +49,8 @@ def write_variants(name: str, folder: Path) -> None:
         for variant, changes in VARIANTS.items():
             (folder / f"{variant}.yaml").write_text(edited(params, TINY | changes), encoding="utf-8")
     except (OSError, KeyError, YAMLError) as error:
-        reason = "has no " + str(error) if isinstance(error, KeyError) else "cannot be read"
+        reason = f"has no {error}" if isinstance(error, KeyError) else "cannot be read"
+        reason = "is not there" if isinstance(error, FileNotFoundError) else reason
         next_step = "name a later commit, or: git restore recipes"
         raise UserError(f"{name} cannot be compared: its recipes/default.yaml {reason}; {next_step}") from None
 

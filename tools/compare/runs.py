@@ -74,7 +74,7 @@ def _commits() -> dict[str, str]:
     head = git("rev-parse", "--short", "HEAD") if branch == "HEAD" else branch
     refs = experiment_refs()
     count = Counter(ref.name for ref in refs)
-    commits = {ref.name + f"@{ref.base[:7]}" * (count[ref.name] > 1): ref.commit for ref in refs}
+    commits = {ref.name_at_base if count[ref.name] > 1 else ref.name: ref.commit for ref in refs}
     commits.setdefault(head, "HEAD")
     return commits
 

@@ -18,6 +18,7 @@ from cifar10.core.params_file import parse_params
 from tools.params_editor import edited, flat
 from tools.records import load_params
 from tools.repository import committed
+from tools.sweep.refs import digest
 
 Values = dict[str, str]  # {"lr": "0.1", "muon.lr_ratio": "0.05"}
 
@@ -56,12 +57,12 @@ def plan(commit: str, base: str, recipe: Mapping[str, str], settings: Sequence[V
         # What changes no byte does not count: workers, and whether the one thread was asked for or given by placed().
         bits = {key: value for key, value in changes.items() if key not in SPEED}
         bits["threads"] = 1 if params["threads"] == "auto" else params["threads"]
-        digest = hashlib.sha256(json.dumps([commit, bits], sort_keys=True).encode()).hexdigest()[:7]
-        name = re.sub(r"[^\w.+-]+|\.\.+", "-", f"{label or 'sweep'}_{digest}")
+        of_bits = hashlib.sha256(json.dumps([commit, bits], sort_keys=True).encode()).hexdigest()[:7]
+        name = re.sub(r"[^\w.+-]+|\.\.+", "-", f"{label or 'sweep'}_{of_bits}")
         experiments.append(Experiment(name, changes, params))
     if faults:
         raise UserError("\n".join(faults))
-    if len({each.name[-7:] for each in experiments}) < len(experiments):  # the digests of 0.1 and 0.10 are equal
+    if len({digest(each.name) for each in experiments}) < len(experiments):  # those of 0.1 and 0.10 are equal
         raise UserError(
             "the sweep asks for the same experiment twice; name each value once, and no workers, which change no byte"
         )
