@@ -20,6 +20,9 @@ help: ## list these targets
 INSTALLED := $(subst -, ,$(notdir $(firstword $(wildcard .venv/installed-*))))
 TORCH := $(or $(word 2,$(INSTALLED)),gpu)
 CLUSTER := $(word 3,$(INSTALLED))
+$(if $(filter gpu cpu,$(TORCH)),,$(error setup: TORCH must be gpu or cpu (got $(TORCH))))
+# It does not work in a folder that was moved or copied: activate names the one that it was made for.
+MOVED := $(shell [ ! -e $(BIN)/activate ] || (. $(BIN)/activate && [ "$$VIRTUAL_ENV" -ef .venv ]) || echo moved)
 STAMP := .venv/installed-$(TORCH)$(if $(CLUSTER),-cluster)
 LOCKS := requirements.lock requirements-dev.lock $(if $(CLUSTER),requirements-cluster.lock)
 
@@ -31,7 +34,7 @@ setup-cluster: ## the same, with Ray for make sweep and DVC's support for SSH an
 FORCE:
 
 # The stamp comes last, so that an interrupted set-up is resumed at the next call. The one before goes first.
-$(STAMP): setup.sh $(LOCKS) $(if $(PYTHON),FORCE)
+$(STAMP): setup.sh $(LOCKS) $(if $(PYTHON)$(MOVED),FORCE)
 	@rm -f $(filter-out $@,$(wildcard .venv/installed-*))
 	@PYTHON="$(PYTHON)" TORCH="$(TORCH)" LOCKS="$(LOCKS)" bash setup.sh
 	@touch $@

@@ -12,6 +12,13 @@ fail() {
     exit 1
 }
 
+# Its programs name the folder that it was made for. In a clone that was moved or copied this is another one.
+bin=.venv/bin
+if [ -e $bin/activate ] && ! (. $bin/activate && [ "$VIRTUAL_ENV" -ef .venv ]); then
+    echo "setup: .venv was made for another folder; making a new one"
+    rm -rf .venv
+fi
+
 # A candidate counts if it really starts (a pyenv shim may not) and is supported.
 supported() { "$1" -I -c 'import sys; sys.exit(not (3, 11, 4) <= sys.version_info < (3, 14))' 2>/dev/null; }
 candidates=(python3 python3.13 python3.12 python3.11 python)
@@ -34,7 +41,6 @@ free=$("$python" -I -c 'import shutil; print(shutil.disk_usage(".").free >> 30)'
 [ -d .venv ] || [ "$free" -ge "$needed" ] || fail "needs $needed GB of free disk space, but only $free GB are free; \
 delete something, or install the small build: make setup TORCH=cpu"
 
-bin=.venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK=1
 version() { "$1" -I -c 'import sys; print(sys.version_info[:2])'; }
 if ! supported $bin/python || { [ -n "${PYTHON:-}" ] && [ "$(version "$python")" != "$(version $bin/python)" ]; }; then

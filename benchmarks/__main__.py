@@ -1,9 +1,6 @@
 """Compare the speed with the tutorial loop and the machine, in about ten minutes. Run nothing else meanwhile.
 
-On a GPU, the last part measures many trainings at once instead of the stages.
-
-Speed does not depend on what the pictures show, so they are random and the benchmark needs no data. The two sides of a
-comparison run in turn, and their ratio is the median over the rounds, so that a slow minute affects both.
+On a GPU, the last part measures many trainings at once instead of the stages. docs/performance.md explains the method.
 """
 
 import os

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
@@ -23,7 +24,7 @@ from cifar10.core.files import file_digest
 from cifar10.core.params_file import parse_params
 from cifar10.machine.cores import physical_cores
 from stages.support.formats import write_json, write_split
-from tools.repository import copy_working_tree, start_python
+from tools.repository import copy_working_tree, running_python
 from tools.start import argument_parser, run_tool
 from tools.sweep.node import free_memory
 from tools.sweep.placement import placed
@@ -53,10 +54,11 @@ def run_at_once(settings: Sequence[dict[str, object]], images: int) -> tuple[lis
         for copy in copies[1:]:
             shutil.copy(copies[0] / "metrics/dataset.json", copy / "metrics")
         before, least, started = sum(free_memory()), float("inf"), time.perf_counter()
-        running = [start_python(copy, "-m", "stages.train") for copy in copies]
-        while any(process.poll() is None for process in running):
-            least = min(least, sum(free_memory()))
-            time.sleep(0.2)
+        with ExitStack() as stack:
+            running = [stack.enter_context(running_python(copy, "-m", "stages.train")) for copy in copies]
+            while any(process.poll() is None for process in running):
+                least = min(least, sum(free_memory()))
+                time.sleep(0.2)
         seconds = time.perf_counter() - started
         runs = [finished(copy, process) for copy, process in zip(copies, running, strict=True)]
         return runs, seconds, (before - least) / len(settings)

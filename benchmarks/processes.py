@@ -3,12 +3,13 @@
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
+from subprocess import DEVNULL
 from tempfile import TemporaryDirectory
 
+from benchmarks.tutorial import timed
 from cifar10.core.data import Split
 from cifar10.core.params_file import parse_params
 from stages.support.formats import declared_stages, write_json, write_split
@@ -22,9 +23,7 @@ PRINT_STATUS = "print(open('/proc/self/status').read())"
 
 def run(*command: str, cwd: str = ".") -> float:
     """Run `command`; return the seconds that it took."""
-    started = time.perf_counter()
-    subprocess.run(command, cwd=cwd, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    return time.perf_counter() - started
+    return timed(lambda: subprocess.run(command, cwd=cwd, check=True, stdout=DEVNULL, stderr=DEVNULL))
 
 
 def with_recipe(name: str, folder: str = ".", **values: object) -> str:

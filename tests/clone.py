@@ -6,8 +6,8 @@ import re
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
+from subprocess import PIPE, STDOUT
 
 from tools.params_editor import edited
 from tools.same import CPU
@@ -16,12 +16,8 @@ ROOT = Path(__file__).parent.parent
 PARAMS = (ROOT / "recipes/default.yaml").read_text() + CPU  # whatever the workspace's params.yaml holds
 TINY = {"dataset": "digits", "validation_size": 1000, "batch_size": 32, "epochs": 2}
 # As in a notebook, or in a shell with another project's settings.
-HOSTILE = {
-    "MPLBACKEND": "module://matplotlib_inline.backend_inline",
-    "PYTHONPATH": "/another/project",
-    "PYTHONSAFEPATH": "1",
-    "LC_ALL": "en_US.ISO-8859-1",
-}
+HOSTILE = {"MPLBACKEND": "module://matplotlib_inline.backend_inline", "PYTHONPATH": "/another/project"}
+HOSTILE |= {"PYTHONSAFEPATH": "1", "LC_ALL": "en_US.ISO-8859-1"}
 RESULTS = ("dvc.lock", "metrics", "plots", "params.yaml", ".dvc/config")  # what a user's own runs and choices change
 
 
@@ -60,14 +56,13 @@ class Clone:
         clone.commit("clone")
         return clone
 
+    def set_params(self, **params: object) -> None:
+        file = self.path / "params.yaml"
+        file.write_text(changed(file.read_text(), **params))
+
     def commit(self, message: str) -> None:
         self.run("git", "add", "-A")
         self.run("git", "commit", "-qm", message)
-
-    def copy(self, path: Path) -> "Clone":
-        """The same in another folder, with results, cache and history."""
-        shutil.copytree(self.path, path, symlinks=True)
-        return Clone(path)
 
     def run(self, *command: str, code: int = 0) -> str:
         """Output and errors of a command that must end with this exit code."""
@@ -78,14 +73,9 @@ class Clone:
 
     def start(self, *command: str, **variables: str) -> "subprocess.Popen[str]":
         """The command in a session of its own, its output and errors in one pipe."""
+        env = self.environment() | variables
         return subprocess.Popen(
-            command,
-            cwd=self.path,
-            env=self.environment() | variables,
-            encoding="utf-8",
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
+            command, cwd=self.path, env=env, encoding="utf-8", stdout=PIPE, stderr=STDOUT, start_new_session=True
         )
 
     def environment(self) -> dict[str, str]:
@@ -120,19 +110,6 @@ class Clone:
 
     def ran(self, output: str) -> list[str]:
         return re.findall(r"Running stage '(\w+)'", output)
-
-    def repro(self, **variables: str) -> tuple[str, dict[str, float]]:
-        """Output of a `dvc repro` that must succeed, and the seconds of each stage that ran."""
-        process, seconds, output, stage, started = self.start("dvc", "repro", **variables), {}, "", "", 0.0
-        assert process.stdout is not None
-        for line in process.stdout:
-            output += line
-            if found := re.match(r"Running stage '(\w+)'", line):
-                stage, started = found[1], time.monotonic()
-            seconds[stage] = time.monotonic() - started
-        process.communicate()
-        assert process.returncode == 0, output
-        return output, seconds
 
     def outputs(self) -> dict[str, str]:
         """md5 of every output but run.json, which says what machine it was and how long it took."""

@@ -1,6 +1,7 @@
 """One thread: two test processes with two OpenMP threads each on two cores spin at their barriers for minutes."""
 
 import os
+import shutil
 import signal
 from collections.abc import Iterator
 
@@ -55,7 +56,8 @@ def reproduced(shared: Path) -> Clone:
             making = Clone.make(shared / "making")
             (shared / "hostile").mkdir(exist_ok=True)
             (shared / "hostile/numpy.py").write_text("raise SystemExit('not our numpy')\n")
-            output, _ = making.repro(**HOSTILE | {"PYTHONPATH": str(shared / "hostile")})
+            hostile = HOSTILE | {"PYTHONPATH": str(shared / "hostile")}
+            output = making.run("env", *(f"{name}={value}" for name, value in hostile.items()), "dvc", "repro")
             assert making.ran(output) == ["download", "compute_stats", "train", "evaluate", "draw", "export"]
             making.commit("repro")
             making.path.rename(clone.path)
@@ -64,8 +66,8 @@ def reproduced(shared: Path) -> Clone:
 
 @pytest.fixture
 def clone(reproduced: Clone, tmp_path: Path) -> Clone:
-    """A copy of that clone, in a path with spaces."""
-    return reproduced.copy(tmp_path / "a folder" / "with spaces")
+    """A copy of that clone, with results, cache and history, in a path with spaces."""
+    return Clone(shutil.copytree(reproduced.path, tmp_path / "a folder/with spaces", symlinks=True))
 
 
 @pytest.fixture(autouse=True)

@@ -17,8 +17,8 @@ def init(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     git("init", "-q", "-b", "main")
 
 
-def git(*arguments: str) -> str:
-    return subprocess.check_output(["git", *arguments], text=True).strip()
+def git(*arguments: str, data: bytes | None = None) -> str:
+    return subprocess.check_output(["git", *arguments], input=data).decode().strip()
 
 
 def commit() -> str:

@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -41,12 +42,9 @@ def test_the_newest_is_loaded_and_the_one_before_kept(checkpoints: Checkpoints) 
 
 
 def damaged(content: bytes, how: str) -> bytes:
-    if how == "empty":
-        return b""
-    if how == "truncated":
-        return content[: len(content) // 2]
-    if how == "short":
-        return content[:10]
+    lengths = {"empty": 0, "truncated": len(content) // 2, "short": 10}
+    if how in lengths:
+        return content[: lengths[how]]
     position = {"first": 0, "digest": 31, "middle": len(content) // 2, "last": len(content) - 1}[how]
     return content[:position] + bytes([content[position] ^ 1]) + content[position + 1 :]
 
@@ -82,10 +80,7 @@ def test_one_half_written_is_no_checkpoint(checkpoints: Checkpoints) -> None:
 
 
 def test_a_disk_that_is_full_leaves_the_older_ones(checkpoints: Checkpoints, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(_: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("os.fsync", full)
+    monkeypatch.setattr("os.fsync", Mock(side_effect=OSError(28, "No space left on device")))
     with pytest.raises(
         UserError, match=r"000004.pt: cannot be written: No space left on device; .* MB needed, .* free"
     ):

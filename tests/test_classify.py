@@ -27,6 +27,7 @@ from cifar10.pictures import HOW
 from cifar10.pictures.picture import read_picture
 from cifar10.pictures.reader import Reader
 from tests.clone import ROOT
+from tests.test_faults import read_only
 
 COLOUR = Image.merge("RGB", [Image.linear_gradient("L"), Image.radial_gradient("L"), Image.new("L", (256, 256))])
 CLASSES = [f"class {i}" for i in range(10)]
@@ -100,17 +101,14 @@ def test_more_than_a_batch_stays_in_order(
     network: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """And on a terminal with a progress bar, which standard output does not hold."""
-
-    class Terminal(io.StringIO):
-        def isatty(self) -> bool:
-            return True
-
+    terminal = io.StringIO()
+    monkeypatch.setattr(terminal, "isatty", lambda: True)
     many = folder / "many"
     many.mkdir()
     shades = range(2 * BATCH_SIZE + 3)
     for shade in shades:
         Image.new("L", (32, 32), shade).save(many / f"{shade:03}.png")
-    monkeypatch.setattr("sys.stderr", terminal := Terminal())
+    monkeypatch.setattr("sys.stderr", terminal)
     assert classify(["many", "notes.txt"], network, 1, as_json=True) == 1
     found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [line["picture"] for line in found] == [f"many/{shade:03}.png" for shade in shades]
@@ -149,16 +147,11 @@ def test_what_may_not_be_read_is_named(
     monkeypatch.setattr("cifar10.classify.lines.load_exported", lambda _: model)
     with Reader() as reader, tempfile.TemporaryDirectory() as name:  # pytest's own are for one user alone
         folder = Path(name)
-        folder.chmod(0o755)
         COLOUR.save(folder / "a.png")
         (folder / "a.png").chmod(0)
         (folder / "inner").mkdir(mode=0)
-        user = os.geteuid()
-        os.seteuid(65534 if user == 0 else user)  # root may read everything
-        try:
+        with read_only(folder):  # root may read everything
             assert print_lines(reader, [f"{name}/a.png", name], network, 1, as_json=False) == 1
-        finally:
-            os.seteuid(user)
     denied = "cannot be read: Permission denied"
     files = [f"{name}/inner", f"{name}/a.png", f"{name}/a.png"]
     assert capsys.readouterr().err.splitlines() == [f"error: {file}: {denied}" for file in files]

@@ -3,7 +3,6 @@
 import csv
 import hashlib
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -11,6 +10,7 @@ from collections.abc import Mapping
 from math import sqrt
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -19,16 +19,25 @@ from ruamel.yaml import YAML
 
 from cifar10.core.errors import UserError
 from tests.clone import PARAMS, ROOT
+from tests.repository import git, init
 from tools.compare.__main__ import CSV, PLOT, compare
 from tools.compare.plot import draw, figure, wrapped
 from tools.compare.runs import find_runs
 from tools.records import Yaml12, load_params
+from tools.repository import blobs
 from tools.show import show
 
 BASE: dict[str, Any] = {**yaml.load(PARAMS, Yaml12), "dataset": "digits", "seed": 0, "epochs": 4, "lr": 0.2}
 MACHINE = {"device": "cpu", "processor": "P", "system": "Linux", "instruction_set": "AVX2", "precision": "fp32"}
 CODE = ("requirements.lock", "src/cifar10/core", "src/cifar10/network")
-TRAIN_DEPS = (*CODE, "src/cifar10/training", "stages/train.py", "data/train", "metrics/dataset.json")
+TRAIN_DEPS = (
+    *CODE,
+    "src/cifar10/training",
+    "stages/train.py",
+    "data/train",
+    "data/start.safetensors",
+    "metrics/dataset.json",
+)
 TEST_DEPS = (*CODE, "src/cifar10/evaluation", "data/test")
 EVALUATED = {"accuracy": 0.8, "loss": 0.6, "tta_accuracy": 0.81, "calibration_error": 0.02}
 MODEL = "models/model.safetensors"
@@ -43,11 +52,8 @@ def files(
     model: str,
 ) -> dict[str, bytes]:
     """What a run leaves in git, as far as it is read; without `test`, `evaluate` has scored another network."""
-    content = {
-        "train": train,
-        "run": {"seconds": 8.0, "threads": 1, **MACHINE, **run},
-        "test": test or {"accuracy": 0.1},
-    }
+    whole_run = {"seconds": 8.0, "threads": 1, **MACHINE, **run}
+    content = {"train": train, "run": whole_run, "test": test or {"accuracy": 0.1}}
     metrics = {f"metrics/{name}.json": json.dumps(values).encode() for name, values in content.items()}
     outs = {path: hashlib.md5(data).hexdigest() for path, data in metrics.items()}
 
@@ -56,18 +62,13 @@ def files(
 
     def stage(deps: tuple[str, ...], more: dict[str, str], made: dict[str, str], without: set[str]) -> dict[str, Any]:
         used = {key: value for key, value in params.items() if key not in without}
-        read = {path: md5.get(path, "1") for path in deps} | more
+        read = {path: md5.get(path, "1") for path in deps if md5.get(path, "1")} | more
         return {"deps": entries(read), "params": {"params.yaml": used}, "outs": entries(made)}
 
-    of_train = {path: outs[path] for path in ("metrics/train.json", "metrics/run.json")}
+    of_test = {"metrics/test.json": outs.pop("metrics/test.json")}
     stages = {
-        "train": stage(TRAIN_DEPS, {}, of_train | {MODEL: model}, {"workers", "tta"}),
-        "evaluate": stage(
-            TEST_DEPS,
-            {MODEL: model if test else "another"},
-            {"metrics/test.json": outs["metrics/test.json"]},
-            {"workers", "seed"},
-        ),
+        "train": stage(TRAIN_DEPS, {}, outs | {MODEL: model}, {"workers", "tta"}),
+        "evaluate": stage(TEST_DEPS, {MODEL: model if test else "another"}, of_test, {"workers", "seed"}),
     }
     lock = json.dumps({"schema": "2.0", "stages": stages}, sort_keys=True).encode()  # which is YAML as well
     return {"params.yaml": json.dumps(dict(params), sort_keys=True).encode(), "dvc.lock": lock} | metrics
@@ -80,19 +81,15 @@ class Repository:
         self.path = path
         (path / "recipes").mkdir(parents=True)
         (path / "params.yaml").write_text(yaml.safe_dump(BASE))
-        self.git("init", "-q", "-b", "main")
         self.head = self.commit("refs/heads/main", {"params.yaml": yaml.safe_dump(BASE).encode()})
-
-    def git(self, *arguments: str, data: bytes | None = None) -> str:
-        return subprocess.check_output(["git", *arguments], cwd=self.path, input=data).decode().strip()
 
     def commit(self, ref: str, content: Mapping[str, bytes], parent: str = "") -> str:
         stream = f"commit {ref}\ncommitter t <t@example.invalid> 0 +0000\ndata 0\n".encode()
         stream += f"from {parent}\n".encode() if parent else b""
         for path, data in content.items():
             stream += f"M 100644 inline {path}\ndata {len(data)}\n".encode() + data + b"\n"
-        self.git("fast-import", "--quiet", "--force", data=stream)
-        return self.git("rev-parse", ref)
+        git("fast-import", "--quiet", "--force", data=stream)
+        return git("rev-parse", ref)
 
     def experiment(
         self,
@@ -123,10 +120,9 @@ class Repository:
 
 @pytest.fixture
 def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Repository:
-    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
     folder = tmp_path / "a folder"
     folder.mkdir()
-    monkeypatch.chdir(folder)
+    init(folder, monkeypatch)
     monkeypatch.setattr("tools.compare.__main__.draw", lambda *_: b"")  # test_figures draws
     return Repository(folder)
 
@@ -194,11 +190,8 @@ def test_other_seeds_are_not_paired(repository: Repository) -> None:
     repository.seeds("one", {1: 0.93}, lr=0.3)
     repository.seeds("other", {9: 0.93}, lr=0.4)
     found = rows()
-    assert apart(found["lr 0.1"]) == (
-        pytest.approx(-0.09),
-        pytest.approx(sqrt(0.0002 / 2 + 0.0004 / 3), abs=1e-6),
-        "3 and 2 runs",
-    )
+    error = pytest.approx(sqrt(0.0002 / 2 + 0.0004 / 3), abs=1e-6)
+    assert apart(found["lr 0.1"]) == (pytest.approx(-0.09), error, "3 and 2 runs")
     assert apart(found["lr 0.3"]) == (pytest.approx(0.01), None, "1 pair")  # of seed 1
     assert apart(found["lr 0.4"]) == (pytest.approx(0.02), None, "1 and 2 runs")
     assert found["lr 0.3"]["validation_accuracy_std"] == ""
@@ -215,11 +208,8 @@ def test_columns_that_a_run_lacks_are_empty(repository: Repository, capsys: pyte
     train = {"metrics/train.json": b'{"train_accuracy": 0.95}', "dvc.lock": yaml.safe_dump(lock).encode()}
     repository.experiment("stale", None, EVALUATED, change=train, lr=0.3)
     found = rows()
-    assert {label: (row["validation_accuracy"] != "", row["test_accuracy"] != "") for label, row in found.items()} == {
-        "base": (True, False),
-        "validation_size 0": (False, True),
-        "lr 0.3": (False, False),
-    }
+    filled = {label: (row["validation_accuracy"] != "", row["test_accuracy"] != "") for label, row in found.items()}
+    assert filled == {"base": (True, False), "validation_size 0": (False, True), "lr 0.3": (False, False)}
     assert found["validation_size 0"]["test_accuracy_difference"] == ""
     assert " - base" not in capsys.readouterr().out  # no column without a number
 
@@ -243,6 +233,7 @@ def test_time_is_averaged_on_one_processor_with_one_number_of_threads(repository
             {"md5": dict.fromkeys(CODE, "2"), "test": EVALUATED},
             "another code of train: requirements.lock, src/cifar10/core, src/cifar10/network",
         ),
+        ({"md5": {"src/cifar10/network": ""}}, "another code of train: src/cifar10/network"),  # which it did not have
         ({"md5": {"data/test": "2"}, "test": EVALUATED}, "other test data: data/test"),
         ({"run": {"instruction_set": "AVX512"}}, "another machine: instruction_set AVX512, not AVX2"),
     ],
@@ -299,9 +290,9 @@ def test_results_of_head_take_part(repository: Repository, capsys: pytest.Captur
     assert [row["experiments"] for row in rows().values()] == ["lr", "main"]
     assert [row["experiments"] for row in rows("ma*").values()] == ["main"]
     assert [row["experiments"] for row in rows("l*").values()] == ["lr"]
-    repository.git("update-ref", "--no-deref", "HEAD", repository.head)
-    repository.git("checkout", "-q", "--force", "--detach")
-    assert [row["experiments"] for row in rows().values()] == ["lr", repository.git("rev-parse", "--short", "HEAD")]
+    git("update-ref", "--no-deref", "HEAD", repository.head)
+    git("checkout", "-q", "--force", "--detach")
+    assert [row["experiments"] for row in rows().values()] == ["lr", git("rev-parse", "--short", "HEAD")]
     assert "takes no part" not in capsys.readouterr().out
 
 
@@ -351,7 +342,7 @@ def test_runs_on_other_data_are_left_out_unless_named(repository: Repository) ->
     assert not PLOT.exists()  # which would show a single dot
     CSV.unlink()
     assert refused("*").startswith("other: ")
-    assert refused("a-s0", "no-*").startswith("no experiment is called no-*; dvc exp show lists")
+    assert refused("a-s0", "no-*").startswith("no experiment is called no-*; make show lists")
 
 
 def test_no_runs(repository: Repository) -> None:
@@ -405,6 +396,9 @@ def test_experiments_of_one_name_on_two_commits(repository: Repository) -> None:
     assert sorted(row["experiments"].split()) == names
     assert list(rows("a")) == list(rows(*names))
     assert rows(f"a@{first[:7]}")[row["setting"]]["seeds"] == "0"
+    CSV.unlink()
+    git("update-ref", ref := f"refs/exps/{first[:2]}/{first[2:]}/a", first)  # without results
+    assert f"; remove it: dvc exp remove {ref}, or name others" in refused(f"a@{first[:7]}")
 
 
 def test_a_broken_workspace_is_one_line(repository: Repository) -> None:
@@ -417,6 +411,30 @@ def test_a_broken_workspace_is_one_line(repository: Repository) -> None:
     repository.seeds("a", {0: 0.90})
     (repository.path / "recipes/new.yaml").write_text("a: b: c\n")
     assert refused().startswith("recipes/new.yaml cannot be read: ")
+    repository.commit("refs/heads/main", {"params.yaml": b"a: b: c\n"}, repository.head)
+    assert refused().startswith("params.yaml of the commit cannot be read: mapping values")
+    assert refused().endswith("; correct it and git commit")
+
+
+def test_a_damaged_object_of_git_is_no_missing_file(repository: Repository) -> None:
+    repository.seeds("a", {0: 0.90})
+    for path in Path(".git/objects").glob("??/*"):
+        path.chmod(0o644)
+        path.write_bytes(b"")
+    with pytest.raises(UserError, match=r"^git cat-file: error: object file .* is empty"):
+        blobs([f"{repository.head}:./params.yaml"])
+
+
+def test_networks_that_another_release_started_are_left_out(
+    repository: Repository, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for pretrained in (True, False):
+        for seed in range(3):
+            start = {"data/start.safetensors": "old" if seed < 2 else "new"}
+            repository.experiment(f"{pretrained}-s{seed}", 0.9, md5=start, seed=seed, pretrained=pretrained)
+    rows()
+    said = "True-s2 left out, because of another network to start from: data/start.safetensors"
+    assert [line for line in capsys.readouterr().out.splitlines() if "left out" in line] == [said]
 
 
 def test_yaml_is_read_as_dvc_reads_it() -> None:
@@ -434,7 +452,7 @@ def test_runs_are_read_where_the_repository_is_a_folder_of_another(
     repository.commit("refs/exps/ab/" + "c" * 38 + "/inner", {f"sub/{path}": data for path, data in content.items()})
     (repository.path / "sub").mkdir()
     monkeypatch.chdir(repository.path / "sub")
-    (run,), _ = find_runs(["inner"], None)
+    (run,), *_ = find_runs(["inner"], None)
     assert run.numbers == {"train_accuracy": 0.5, "seconds": 8, "seconds_per_epoch": 2}
 
 
@@ -468,13 +486,7 @@ def test_long_labels_end_in_dots() -> None:
 def test_test_accuracy_is_drawn_where_some_have_no_validation_split(
     repository: Repository, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    shown: list[Any] = []
-
-    def drawn(*arguments: Any) -> bytes:
-        shown.append(arguments)
-        return b""
-
-    monkeypatch.setattr("tools.compare.__main__.draw", drawn)
+    monkeypatch.setattr("tools.compare.__main__.draw", drawn := Mock(return_value=b""))
     repository.experiment("base", 0.9, EVALUATED | {"accuracy": 0.7})
     repository.experiment("all", None, EVALUATED | {"accuracy": 0.6}, validation_size=0)
     repository.experiment("lr", 0.8, EVALUATED | {"accuracy": 0.75}, lr=0.3)
@@ -483,11 +495,9 @@ def test_test_accuracy_is_drawn_where_some_have_no_validation_split(
     compare(["base", "lr", "third"], None)
     repository.experiment("train-only", 0.8, lr=0.4)
     compare([], None)
-    assert shown[0] == (
-        [("lr 0.3", {0: 0.75}), ("base", {0: 0.7}), ("validation_size 0", {0: 0.6})],
-        [0.7],
-        "test accuracy",
-    )
+    shown = [each.args for each in drawn.call_args_list]
+    dots = [("lr 0.3", {0: 0.75}), ("base", {0: 0.7}), ("validation_size 0", {0: 0.6})]
+    assert shown[0] == (dots, [0.7], "test accuracy")
     middle = ("lr 0.1", {0: 0.85})
     assert shown[1] == ([("base", {0: 0.9}), middle, ("lr 0.3", {0: 0.8})], [0.9], "validation accuracy")
     assert shown[2][2] == "train accuracy"
@@ -531,3 +541,10 @@ def test_experiments_in_a_table_of_the_terminals_width(repository: Repository) -
     assert texts[0].endswith("lr 0.01")
     assert all(name in " ".join(texts[1:-1]) for name in ("lr 0.01", "epochs 3", "batch_size 64", "ema 0.5"))
     assert [line.split()[1] for line in show(["low*"], 90).splitlines()[2:]] == ["low-lr"]
+    repository.experiment("broken", change={"dvc.lock": None})
+    *_, low, fault = show(["low*", "broken"], 90).splitlines()
+    assert low.startswith("| low-lr")
+    assert fault.startswith("broken: dvc.lock is missing; remove it: dvc exp remove broken")
+    shutil.rmtree("recipes")
+    with pytest.raises(UserError, match=r"^recipes/ holds no recipe; git restore recipes$"):
+        show([], 90)

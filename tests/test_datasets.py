@@ -310,11 +310,7 @@ def test_hostile_archives_are_refused(files: Files, tmp_path: Path, monkeypatch:
 
 def test_a_full_temporary_folder_is_named(files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     archive = pack(tmp_path / "a.tar.gz", files)
-
-    def full(*_: Any) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(Path, "write_bytes", full)
+    monkeypatch.setattr(Path, "write_bytes", Mock(side_effect=OSError(28, "No space left on device")))
     with pytest.raises(
         UserError, match=r"cannot be written: No space left on device; 190 MB needed, .* TMPDIR=/folder"
     ):

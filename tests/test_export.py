@@ -115,17 +115,11 @@ def test_the_reference_for_parity(images: NDArray[np.uint8]) -> None:
 def other_model(kind: int = TensorProto.UINT8, side: int = 32, metadata: bool = True) -> bytes:
     """A file that gives zeros for images of this type and size."""
     axes = numpy_helper.from_array(np.array([1, 2, 3]), "axes")
-    nodes = [
-        helper.make_node("Cast", ["images"], ["floats"], to=TensorProto.FLOAT),
-        helper.make_node("ReduceSum", ["floats", "axes"], ["probabilities"], keepdims=0),
-    ]
-    graph = helper.make_graph(
-        nodes,
-        "other",
-        [helper.make_tensor_value_info("images", kind, ["N", side, side, 3])],
-        [helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["N"])],
-        [axes],
-    )
+    cast = helper.make_node("Cast", ["images"], ["floats"], to=TensorProto.FLOAT)
+    total = helper.make_node("ReduceSum", ["floats", "axes"], ["probabilities"], keepdims=0)
+    images = helper.make_tensor_value_info("images", kind, ["N", side, side, 3])
+    found = helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["N"])
+    graph = helper.make_graph([cast, total], "other", [images], [found], [axes])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     if metadata:
         helper.set_model_props(model, {"classes": "[]", "dataset": '"x"'})

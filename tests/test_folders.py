@@ -2,11 +2,13 @@
 
 import hashlib
 import os
+import shutil
 import sys
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import nullcontext
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -27,12 +29,11 @@ def decoder() -> Iterator[Reader]:
 
 
 @pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, decoder: Reader) -> Path:
+def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, decoder: Reader) -> None:
     """One decoder reads for all tests; the last one starts its own."""
     monkeypatch.setattr("cifar10.sources.pictures.physical_cores", lambda: 1)
     monkeypatch.setattr("cifar10.sources.pictures.Reader", lambda: nullcontext(decoder))
     monkeypatch.chdir(tmp_path)
-    return tmp_path / "pictures"
 
 
 def save(path: str, seed: int, size: tuple[int, int] = (32, 32)) -> NDArray[np.uint8]:
@@ -56,12 +57,8 @@ def fill(*names: str, count: int = 40) -> None:
 
 
 def test_pictures_of_32_pixels_are_unchanged_in_the_order_of_class_and_name() -> None:
-    saved = [
-        save(f"{part}/{label}/{i}.png", n)
-        for n, (part, label, i) in enumerate(
-            (part, label, i) for part in ("train", "test") for label in ("dog", "ant") for i in range(3)
-        )
-    ]
+    files = product(("train", "test"), ("dog", "ant"), range(3))
+    saved = [save(f"{part}/{label}/{i}.png", n) for n, (part, label, i) in enumerate(files)]
     data = read_pictures("pictures")
     assert data.classes == ["ant", "dog"]
     assert np.array_equal(data.train.images, np.stack([*saved[3:6], *saved[:3]]))
@@ -236,10 +233,7 @@ def test_each_class_needs_pictures_in_both_splits() -> None:
     read_pictures("pictures")
     save("test/cow/a.png", 40)
     assert faults() == ["pictures/train/cow: has no pictures; add some"]
-    for path in sorted(Path("pictures/train").glob("*/*")):
-        path.unlink()
-        path.parent.rmdir() if not list(path.parent.iterdir()) else None
-    Path("pictures/train").rmdir()
+    shutil.rmtree("pictures/train")
     assert faults()[0] == "pictures/test: has folders of classes, so pictures/train must have them, too"
 
 

@@ -24,20 +24,6 @@ STATISTICS = Statistics([0.5] * 3, [0.25] * 3)
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "message"),
-    [
-        ("lr", ".nan", "lr: must be a finite number (got nan)"),
-        ("epochs", "3.0", "epochs: must be a valid integer (got 3.0)"),
-        ("dataset", "mnist", "dataset: must be 'cifar10', 'digits' or 'pictures' (got 'mnist')"),
-    ],
-)
-def test_refused_in_one_line(key: str, value: str, message: str) -> None:
-    with pytest.raises(ParamsError) as error:
-        parse_params(changed(PARAMS, **{key: value}))
-    assert str(error.value) == f"params.yaml: {message}"
-
-
-@pytest.mark.parametrize(
     ("old", "new", "message"),
     [
         ("\nlr: 0.2", "\nlearning_rate: 0.2", "params.yaml: lr: is missing\nparams.yaml: learning_rate: unknown key"),
@@ -80,6 +66,9 @@ def test_numbers_as_dvc_writes_and_people_type_them(text: str, value: float) -> 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
+        ({"lr": ".nan"}, "lr: must be a finite number (got nan)"),
+        ({"epochs": "3.0"}, "epochs: must be a valid integer (got 3.0)"),
+        ({"dataset": "mnist"}, "dataset: must be 'cifar10', 'digits' or 'pictures' (got 'mnist')"),
         (
             {"schedule": "plateau", "validation_size": 0},
             "schedule: plateau watches the validation loss, so validation_size must be > 0 (got 0)",
@@ -95,10 +84,9 @@ def test_numbers_as_dvc_writes_and_people_type_them(text: str, value: float) -> 
         ),
     ],
 )
-def test_combinations(changes: dict[str, Any], message: str) -> None:
-    values = yaml.safe_load(PARAMS)
+def test_refused_in_one_line(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ParamsError) as error:
-        parse_params(yaml.safe_dump(values | changes))
+        parse_params(changed(PARAMS, **changes))
     assert str(error.value) == f"params.yaml: {message}"
 
 
@@ -215,12 +203,8 @@ def test_the_bounds_of_every_number() -> None:
 
 @pytest.mark.parametrize("path", SCHEMA, ids=".".join)
 def test_every_key_refuses_what_it_is_not(path: tuple[str, ...]) -> None:
-    wrong = [
-        *WRONG_FOR_ALL,
-        *([] if path in (("nesterov",), ("pretrained",)) else [True]),
-        *([] if "seed" in path else [2**70]),
-    ]
-    for value in wrong:
+    no_number = [True] * (path not in (("nesterov",), ("pretrained",))) + [2**70] * ("seed" not in path)
+    for value in WRONG_FOR_ALL + no_number:
         text = dumped(with_value(path, value))
         with pytest.raises(ParamsError) as error:
             parse_params(text)

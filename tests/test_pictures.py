@@ -70,12 +70,6 @@ def packed(values: NDArray[np.uint16], bits: int) -> bytes:
     return np.packbits(np.unpackbits(values.astype(">u2").view(np.uint8).reshape(-1, 2), axis=1)[:, -bits:]).tobytes()
 
 
-def test_a_picture_of_the_networks_size_stays_as_it_is(tmp_path: Path) -> None:
-    pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
-    Image.fromarray(pixels).save(tmp_path / "x.png")
-    np.testing.assert_array_equal(pixels_of(tmp_path / "x.png"), pixels)
-
-
 @pytest.mark.parametrize("upright", [True, False])
 def test_the_centre_square_is_taken(tmp_path: Path, upright: bool) -> None:
     pixels = np.full((100, 40, 3), (255, 0, 0), np.uint8)

@@ -11,19 +11,16 @@ from signal import SIGKILL
 import pytest
 import vl_convert
 
-from tests.clone import Clone, changed
+from tests.clone import Clone
 
 
 def test_plots_are_drawn_once_each(clone: Clone) -> None:
     clone.run("dvc", "plots", "show", "--out", "page")
     page = (clone.path / "page/index.html").read_text()
-    titles = ("Loss", "Accuracy", "Learning rate", "F1 per class", "Confusion", "Reliability")
-    for title in titles:
+    for title in ("Loss", "Accuracy", "Learning rate", "F1 per class", "Confusion", "Reliability"):
         assert len(re.findall(rf'"title": (?:\{{"text": )?"{title}"', page)) == 1, title
-    images = ("samples.png", "network.png", "mistakes.png", "examples.png")
-    for image in images:
+    for image in ("samples.png", "network.png", "mistakes.png", "examples.png"):
         assert len(re.findall(rf"<img[^>]*{image}", page)) == 1, image
-    shutil.rmtree(clone.path / "page")
 
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -94,8 +91,7 @@ def test_a_damaged_cache_is_noticed_and_repaired_as_the_message_says(clone: Clon
 
 
 def test_when_dvc_dies_its_stage_saves_and_ends_and_the_next_dvc_resumes(clone: Clone) -> None:
-    params = clone.path / "params.yaml"
-    params.write_text(changed(params.read_text(), epochs=1000))  # it does not end before the signal
+    clone.set_params(epochs=1000)  # it does not end before the signal
     process = clone.start("dvc", "repro", "-s", "train")
     clone.read_until(process, "epoch  1/1000")
     assert (clone.path / "plots/loss.csv").read_text().startswith("epoch,split,loss,best\n1,train,")  # while it runs

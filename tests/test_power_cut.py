@@ -35,9 +35,8 @@ class Disk:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.names, self.contents = self._names(), dict[int, bytes]()
-        for path, inode in self.names.items():
-            self.contents[inode] = Path(path).read_bytes()
+        self.names = self._names()
+        self.contents = {inode: Path(path).read_bytes() for path, inode in self.names.items()}
         self.moments = list[Moment]()
 
     def _names(self) -> dict[str, int]:
@@ -56,10 +55,6 @@ class Disk:
             self.names = outside | inside
         else:
             self.contents[found.st_ino] = Path(path).read_bytes()
-
-    def opened(self, path: Path, mode: str) -> None:
-        if "w" in mode:  # an inode that was used before
-            self.contents.pop(path.stat().st_ino, None)
 
     @contextmanager
     def recording(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
@@ -82,7 +77,8 @@ class Disk:
 
         def do_open(path: Path, mode: str = "r", *arguments: Any, **settings: Any) -> Any:
             file = opens(path, mode, *arguments, **settings)
-            self.opened(path, mode)
+            if "w" in mode:  # an inode that was used before
+                self.contents.pop(path.stat().st_ino, None)
             return file
 
         with monkeypatch.context() as patch:

@@ -45,6 +45,8 @@ def test_a_number_with_an_exponent_is_a_number(tmp_path: Path, monkeypatch: pyte
     Path("recipes/slow.yaml").write_text("lr: 1e-5\nmuon: {lr_ratio: 1e-2}\n", encoding="utf-8")
     assert recipes()["slow"] == {"lr": 0.00001, "muon.momentum": 0.9, "muon.lr_ratio": 0.01}
     assert overrides("slow", "3") == {"lr": "1e-05", "muon.momentum": "0.9", "muon.lr_ratio": "0.01", "seed": "3"}
+    Path("recipes/.#slow.yaml").symlink_to("user@host.123")  # Emacs' lock points to nothing
+    assert list(recipes()) == ["default", "slow"]
     Path("recipes/default.yaml").unlink()
     with pytest.raises(UserError, match=r"^recipes/default\.yaml is missing, from which recipes differ; git restore"):
         recipes()
@@ -73,7 +75,8 @@ def test_a_name_that_is_taken_gets_a_number(
     assert capsys.readouterr().out == said
     assert called[0][1:5] == ["exp", "run", "--name", "digits-s3"]
     assert called[1] == [*called[0][:4], "digits-s3-2", *called[0][5:]]
-    assert {"seed=3", "nesterov=true", "dataset=digits", "muon.lr_ratio=0.07"} <= set(called[0])
+    values = ("seed=3", "nesterov=true", "dataset=digits", "muon.lr_ratio=0.07")
+    assert {f"--set-param={value}" for value in values} <= set(called[0])
 
 
 def test_an_unknown_recipe_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 from safetensors import safe_open
@@ -11,7 +12,7 @@ from safetensors import safe_open
 from cifar10.core.errors import UserError
 from cifar10.export.session import load_exported
 from cifar10.network.model_file import load_model
-from tests.clone import Clone, changed
+from tests.clone import Clone
 from tools.release import main
 
 FILES = [Path("release", name) for name in ("README.md", "cifar10.onnx", "cifar10.safetensors", "portable.json")]
@@ -82,6 +83,12 @@ def test_the_card_names_the_seeds_of_this_code_and_setting_alone(clone: Clone) -
     assert load_exported(Path("release/cifar10.onnx")).card["seeds"] == {"0": test["accuracy"], "1": test["accuracy"]}
 
 
+def test_nothing_is_written_before_all_is_made(clone: Clone, monkeypatch: pytest.MonkeyPatch) -> None:
+    clone.commit("results")
+    monkeypatch.setattr("tools.release.with_facts_safetensors", Mock(side_effect=UserError("full")))
+    assert refusal() == "full"
+
+
 def test_code_that_is_not_committed_is_refused(clone: Clone) -> None:
     clone.commit("results")
     Path("src/cifar10/new.py").write_text("", encoding="utf-8")
@@ -99,9 +106,8 @@ def refusal() -> str:
     return str(error.value)
 
 
-def test_results_that_are_not_of_the_parameters_are_refused() -> None:
-    params = Path("params.yaml")
-    params.write_text(changed(params.read_text(encoding="utf-8"), lr=0.3), encoding="utf-8")
+def test_results_that_are_not_of_the_parameters_are_refused(clone: Clone) -> None:
+    clone.set_params(lr=0.3)
     assert refusal().startswith(
         "params.yaml has changed since the results were made: lr was 0.2, is 0.3. Make them again"
     )

@@ -59,7 +59,7 @@ FILES |= {f"plots/{name}.csv": text for name, text in PLOTS.items()}
 
 
 @pytest.fixture(autouse=True)
-def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def _repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     init(tmp_path, monkeypatch)
     for folder in ("metrics", "plots", "recipes"):
         Path(folder).mkdir()
@@ -80,7 +80,6 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         encoding="utf-8",
     )
     commit()
-    return tmp_path
 
 
 def report(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> str:
@@ -144,6 +143,8 @@ def test_what_is_not_committed_is_named_and_the_command_brings_the_parameters(mo
     Path("params.yaml").write_text(PARAMS.replace("lr: 0.2", "lr: 0.3"), encoding="utf-8")
     seen = text(report(monkeypatch))
     assert "Not in this commit: params.yaml." in seen
+    Path(os.fsdecode(b"caf\xe9.jpg")).touch()
+    assert "Not in this commit: caf\\udce9.jpg, params.yaml." in text(report(monkeypatch))
     assert "activate dvc exp run --set-param lr=0.3 make report" in seen
     assert "params.yaml has changed since the results were made: lr was 0.2, is 0.3." in seen
     Path("params.yaml").write_text(changed(PARAMS, lr=0.01, ema=0.5), encoding="utf-8")
@@ -156,6 +157,9 @@ def test_a_file_that_dvc_lock_does_not_know_is_named(monkeypatch: pytest.MonkeyP
 
 
 def test_compare_with_a_commit_and_an_experiment(monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("metrics/test.json").write_text(json.dumps(METRICS["test"] | {"accuracy": 0.5}), encoding="utf-8")
+    Path("params.yaml").write_text(PARAMS.replace("lr: 0.2", "lr: 0.1"), encoding="utf-8")
+    Image.new("RGB", (99, 30)).save("plots/samples.png")
     before = commit_of_other_results()
     git("update-ref", f"refs/exps/ab/{'c' * 38}/low-lr", before)
     page = report(monkeypatch, "--compare", "low-lr")
@@ -172,10 +176,7 @@ def test_compare_with_a_commit_and_an_experiment(monkeypatch: pytest.MonkeyPatch
 
 
 def commit_of_other_results() -> str:
-    """Commit other results, then bring the first ones back."""
-    Path("metrics/test.json").write_text(json.dumps(METRICS["test"] | {"accuracy": 0.5}), encoding="utf-8")
-    Path("params.yaml").write_text(PARAMS.replace("lr: 0.2", "lr: 0.1"), encoding="utf-8")
-    Image.new("RGB", (99, 30)).save("plots/samples.png")
+    """Commit what there is, then bring the first results back."""
     other = commit()
     git("checkout", "-q", "HEAD^", "--", ".")
     commit()
@@ -234,7 +235,7 @@ def test_errors_end_with_one_line_and_leave_the_page(
     page = report(monkeypatch)
     command = [sys.executable, "-m", "tools.report", "--compare", "nonsense"]
     run = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
-    said = "error: report: nonsense is neither a commit nor an experiment; dvc exp show lists these\n"
+    said = "error: report: nonsense is neither a commit nor an experiment; make show lists the experiments\n"
     assert (run.returncode, run.stdout, run.stderr) == (1, "", said)
     Path("params.yaml").write_text("lr: -1\nepochs: 0\n", encoding="utf-8")
     lines = fails(monkeypatch, capsys, code=2)
@@ -317,6 +318,9 @@ def test_a_page_follows_the_training() -> None:
     """Two of 35 epochs took 3,291.9 s; then no epoch has finished: DVC deletes what a stage is about to write."""
     speed = METRICS["run"] | {"images_per_second": 1234.5}
     Path("metrics/run.json").write_text(json.dumps(speed), encoding="utf-8")
+    assert "<title>epoch 2 of 2</title>" in page(running=False).decode()  # an edited params.yaml is of the next one
+    Path("checkpoints/a").mkdir(parents=True)
+    Path("checkpoints/a/000002.pt").touch()
     text = page(running=False).decode()
     assert "<title>epoch 2 of 35</title>" in text
     for value in ("2 of 35", f"{33 * 3291.9 / 2 / 60:.0f} min", "1,234", "125.00 %", "112.50 %"):  # of made-up curves
@@ -358,7 +362,5 @@ def test_many_classes_have_no_table_but_the_worst_ones(monkeypatch: pytest.Monke
 
 def test_two_datasets_are_not_compared_without_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
     Path("metrics/test.json").write_text(json.dumps(METRICS["test"] | {"dataset": "digits"}), encoding="utf-8")
-    other = commit()
-    git("checkout", "-q", "HEAD^", "--", ".")
-    commit()
+    other = commit_of_other_results()
     assert "They are of different datasets, cifar10 and digits" in report(monkeypatch, "--compare", other)

@@ -104,15 +104,11 @@ def test_freed_memory_is_kept(params: Params) -> None:
 
 def test_auto_is_not_more_threads_than_a_container_may_use(params: Params, monkeypatch: pytest.MonkeyPatch) -> None:
     """PyTorch counts the machine's cores; joblib knows of a quota (cgroups) and of an affinity."""
-    before = torch.get_num_threads()
     monkeypatch.setattr("cifar10.machine.cores.cpu_count", lambda **_: 2)
     monkeypatch.setattr("cifar10.machine.runtime.pin", lambda *_: None)
-    try:
-        torch.set_num_threads(3)
-        assert set_up(params.model_copy(update={"threads": "auto"})).threads == torch.get_num_threads() == 2
-        assert set_up(params.model_copy(update={"threads": 3})).threads == torch.get_num_threads() == 3
-    finally:
-        torch.set_num_threads(before)
+    torch.set_num_threads(3)
+    assert set_up(params.model_copy(update={"threads": "auto"})).threads == torch.get_num_threads() == 2
+    assert set_up(params.model_copy(update={"threads": 3})).threads == torch.get_num_threads() == 3
 
 
 @pytest.fixture

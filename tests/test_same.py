@@ -2,12 +2,14 @@
 
 import sys
 from pathlib import Path
+from signal import SIGKILL
 
 import pytest
 
 from cifar10.core.errors import UserError
 from tests.clone import ROOT
 from tests.repository import commit, init
+from tools.repository import running_python
 from tools.same import VARIANTS, main
 
 DEFAULT = (ROOT / "recipes/default.yaml").read_text()
@@ -68,6 +70,12 @@ def test_a_failure_is_reported_with_its_output(repository: Path, capsys: pytest.
     with pytest.raises(UserError, match=r"^the working tree failed, see above$"):
         main()
     assert capsys.readouterr().err == "no such optimizer\n\n"
+
+
+def test_what_runs_in_a_copy_ends_with_the_block(tmp_path: Path) -> None:
+    with pytest.raises(UserError), running_python(tmp_path, "-c", "import time; time.sleep(600)") as process:
+        raise UserError
+    assert process.returncode == -SIGKILL
 
 
 @pytest.mark.parametrize(

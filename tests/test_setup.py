@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import zipfile
+from copy import copy
 from pathlib import Path
 
 import pytest
@@ -71,16 +72,9 @@ class Project:
         index.mkdir()
         wheel(index, "torch", "2.11.0+cpu")
         wheel(index, "torchvision", "0.26.0+cpu")
-        self.lock = {
-            name: wheel(index, name, version)
-            for name, version in {
-                "numpy": "2.4.6",
-                "nvidia_nccl": "2.28",
-                "ruamel_yaml": "0.19",
-                "torch": "2.11.0",
-                "torchvision": "0.26.0",
-            }.items()
-        }
+        locked = {"numpy": "2.4.6", "nvidia_nccl": "2.28", "ruamel_yaml": "0.19"}
+        locked |= {"torch": "2.11.0", "torchvision": "0.26.0"}
+        self.lock = {name: wheel(index, name, version) for name, version in locked.items()}
         self.write_lock()
         tools = {"uv": "0.13.9", "vl_convert": "1.9", "numpy": "2.4.6"}  # numpy is in both, as packaging is
         (path / "requirements-dev.lock").write_text("".join(wheel(index, *tool) for tool in tools.items()))
@@ -108,18 +102,10 @@ class Project:
 
     def run(self, *command: str, code: int = 0) -> subprocess.CompletedProcess[str]:
         """The result of a command that must end with this exit code, in a session and an environment of its own."""
-        result = subprocess.run(
-            command,
-            cwd=self.path,
-            env={
-                "PATH": f"{self.path}/bin:{UV.parent}:{os.environ['PATH']}",  # with a python3 that is supported
-                "HOME": str(self.path),
-                "GIT_CEILING_DIRECTORIES": str(self.path.parent),  # the configuration of no repository above
-            },
-            text=True,
-            capture_output=True,
-            start_new_session=True,
-        )
+        path = f"{self.path}/bin:{UV.parent}:{os.environ['PATH']}"  # with a python3 that is supported
+        # The ceiling: the configuration of no repository above.
+        env = {"PATH": path, "HOME": str(self.path), "GIT_CEILING_DIRECTORIES": str(self.path.parent)}
+        result = subprocess.run(command, cwd=self.path, env=env, text=True, capture_output=True, start_new_session=True)
         assert result.returncode == code, result.stdout + result.stderr
         return result
 
@@ -199,12 +185,8 @@ def test_pip_takes_over_where_uv_fails(project: Project, fault: str) -> None:
     result = project.setup("TORCH=gpu", fault)
     assert result.stderr.count("\n") == 1
     assert "pip installs the packages instead" in result.stderr
-    assert project.log("pip")[1:] == [
-        "install --require-hashes -r .venv/pip.lock",
-        "list --format=freeze",
-        "uninstall -q -y stray-package",
-        EDITABLE,
-    ]
+    calls = ["install --require-hashes -r .venv/pip.lock", "list --format=freeze", "uninstall -q -y stray-package"]
+    assert project.log("pip")[1:] == [*calls, EDITABLE]
     lock = (project.path / ".venv/pip.lock").read_text()
     assert "uv==" not in lock  # it may be what could not be installed
     assert {"torch===2.11.0 \\", "torchvision===0.26.0 \\", "vl-convert==1.9 \\"} < set(lock.splitlines())
@@ -284,6 +266,24 @@ def test_a_python_of_another_version_that_is_named_replaces_what_is_there_if_it_
     result = project.run("make", "setup", "PYTHON=another", code=2)
     assert "setup: another cannot make a virtual environment; " in result.stderr
     assert marker.exists()  # nothing is deleted that cannot be made again
+
+
+def test_an_environment_that_was_made_for_another_folder_is_made_again(project: Project) -> None:
+    project.run("make", "setup")
+    moved = copy(project)
+    moved.path = Path(shutil.copytree(project.path, project.path.with_name("copy of it"), symlinks=True))
+    real = shlex.quote(sys.executable)
+    moved.program("bin/python3", f'#!/bin/sh\ncase "$*" in "-m venv"*) exit 3 ;; *) exec {real} "$@" ;; esac\n')
+    assert "setup: .venv was made for another folder" in moved.run("make", "setup", code=2).stdout
+    assert not (moved.path / ".venv").exists()
+    assert "installing" not in project.run("make", "setup").stdout
+
+
+def test_a_build_that_does_not_exist_is_refused(project: Project) -> None:
+    project.run("make", "setup")
+    result = project.run("make", "setup", "TORCH=CPU", code=2)
+    assert "setup: TORCH must be gpu or cpu (got CPU)" in result.stderr
+    assert "installing" not in project.run("make", "setup").stdout
 
 
 def test_ray_is_kept_by_later_calls(project: Project) -> None:

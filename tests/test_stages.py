@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import yaml
 from PIL import Image
 from safetensors import safe_open
 from sklearn.metrics import f1_score
@@ -24,10 +23,15 @@ from cifar10.network.model import Net
 from cifar10.network.model_file import load_model
 from cifar10.predict import wilson
 from cifar10.sources.datasets import read_digits
-from stages.support.formats import read_split, write_split
+from stages.support.formats import declared_stages, read_split, write_split
 from stages.support.start import run_stage
-from tests.clone import Clone, changed
+from tests.clone import Clone
 from tests.stage_functions import STAGES, refused
+
+
+@pytest.fixture(autouse=True)
+def _in_the_clone(clone: Clone, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(clone.path)
 
 
 def read(path: str) -> Any:
@@ -45,10 +49,9 @@ def files() -> set[str]:
 
 
 def test_each_stage_writes_what_is_declared(clone: Clone, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(clone.path)
     monkeypatch.delenv("DATA_MIRROR", raising=False)
     by_dvc = clone.outputs()
-    for name, declared in yaml.safe_load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"].items():
+    for name, declared in declared_stages().items():
         entries = [*declared.get("outs", []), *declared.get("metrics", []), *declared.get("plots", [])]
         outs = {next(iter(entry)) if isinstance(entry, dict) else entry for entry in entries}
         for path in map(Path, outs):
@@ -113,9 +116,7 @@ def test_each_stage_writes_what_is_declared(clone: Clone, monkeypatch: pytest.Mo
     assert 0 < export["largest_difference"] < 1e-4
     assert export["bytes"] == Path("models/model.onnx").stat().st_size
 
-    Path("params.yaml").write_text(
-        changed(Path("params.yaml").read_text(encoding="utf-8"), tta="none"), encoding="utf-8"
-    )
+    clone.set_params(tta="none")
     run_stage(STAGES["evaluate"])
     assert read("metrics/test.json") | {"tta_accuracy": test["tta_accuracy"]} == test
 
@@ -130,13 +131,8 @@ def test_each_stage_writes_what_is_declared(clone: Clone, monkeypatch: pytest.Mo
     ],
 )
 def test_predictions_that_are_not_of_these_images_are_one_line(
-    clone: Clone,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-    change: Callable[[list[str]], list[str]],
-    said: str,
+    capsys: pytest.CaptureFixture[str], change: Callable[[list[str]], list[str]], said: str
 ) -> None:
-    monkeypatch.chdir(clone.path)
     path = Path("plots/predictions.csv")
     path.write_text("\n".join(change(path.read_text(encoding="utf-8").splitlines())) + "\n", encoding="utf-8")
     (line,) = refused(STAGES["draw"], capsys).splitlines()
@@ -146,37 +142,31 @@ def test_predictions_that_are_not_of_these_images_are_one_line(
 
 @pytest.mark.parametrize("size", [100, 900])
 def test_a_class_that_would_miss_in_one_part_is_named(
-    clone: Clone, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], size: int
+    clone: Clone, capsys: pytest.CaptureFixture[str], size: int
 ) -> None:
-    monkeypatch.chdir(clone.path)
     labels = np.repeat(np.arange(2, dtype=np.uint8), [1000, 3])
     write_split("data/train", Split(np.zeros((1003, 32, 32, 3), np.uint8), labels))
     Path("data/classes.json").write_text('["dog", "cat"]', encoding="utf-8")
-    params = changed(Path("params.yaml").read_text(encoding="utf-8"), validation_size=size)
-    Path("params.yaml").write_text(params, encoding="utf-8")
+    clone.set_params(validation_size=size)
     run_stage(STAGES["compute_stats"])
     said = "leaves the class cat no image in one of the two parts; try another size, or 0"
     assert refused(STAGES["train"], capsys, 2) == f"error: params.yaml: validation_size: {said} (got {size})\n"
 
 
 def test_batches_too_large_for_the_memory_are_one_line(
-    clone: Clone, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def on_a_gpu(*_: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
 
-    monkeypatch.chdir(clone.path)
     for fail in (lambda *_: torch.empty(2**60), lambda *_: np.empty(2**50), on_a_gpu):
         monkeypatch.setattr("stages.train.train", fail)
         said = "there is too little memory for batches of 32 images; try smaller ones"
         assert refused(STAGES["train"], capsys) == f"error: train: {said}: dvc exp run --set-param batch_size=16\n"
 
 
-def test_pictures_of_classes_with_unusual_names(
-    clone: Clone, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_pictures_of_classes_with_unusual_names(clone: Clone, capsys: pytest.CaptureFixture[str]) -> None:
     """All stages: names that are no mathematics, that the font lacks, that are long."""
-    monkeypatch.chdir(clone.path)
     names = ["$x$", '<b>&amp;, "a"', "a name of far more letters than a plot has space for", "犬"]
     random = np.random.default_rng(0)
     for number, name in enumerate(names):
@@ -186,8 +176,7 @@ def test_pictures_of_classes_with_unusual_names(
             colour = np.full((40, 32, 3), 60 * number, np.uint8) + random.integers(0, 9, (40, 32, 3), np.uint8)
             Image.fromarray(colour).save(path)
     values = {"dataset": "pictures", "validation_size": 8, "batch_size": 8, "epochs": 1, "pretrained": True, "lr": 1e-6}
-    params = Path("params.yaml").read_text(encoding="utf-8")
-    Path("params.yaml").write_text(changed(params, **values), encoding="utf-8")
+    clone.set_params(**values)
     for stage in STAGES.values():
         run_stage(stage)
     assert read("data/classes.json") == read("metrics/dataset.json")["classes"] == sorted(names)
@@ -201,5 +190,5 @@ def test_pictures_of_classes_with_unusual_names(
     assert trained.head.weight.shape[0] == 4
     low, accuracy, high = (read("metrics/test.json")[f"accuracy{end}"] for end in ("_low", "", "_high"))
     assert (low, high) == pytest.approx(wilson(accuracy, 20))
-    Path("params.yaml").write_text(changed(params, **values | {"batch_size": 53}), encoding="utf-8")
+    clone.set_params(batch_size=53)
     refused(STAGES["train"], capsys, 2)

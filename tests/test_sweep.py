@@ -32,12 +32,8 @@ RAY = Path(sys.executable).with_name("ray")
 
 
 def test_a_grid_is_every_combination() -> None:
-    assert grid(["lr=0.1,0.2", "seed=0,1"]) == [
-        {"lr": "0.1", "seed": "0"},
-        {"lr": "0.1", "seed": "1"},
-        {"lr": "0.2", "seed": "0"},
-        {"lr": "0.2", "seed": "1"},
-    ]
+    expected = [{"lr": lr, "seed": seed} for lr in ("0.1", "0.2") for seed in ("0", "1")]
+    assert grid(["lr=0.1,0.2", "seed=0,1"]) == expected
     assert grid([]) == [{}]
 
 
@@ -222,6 +218,11 @@ def test_the_code_must_be_committed_but_results_may_differ(folder: Path) -> None
         clean_commit()
     with pytest.raises(UserError, match=message):
         clean_commit(Path("stages/other.csv"))
+    (folder / "release").mkdir()
+    (folder / "release/new").write_text("")  # a network may start from it
+    with pytest.raises(UserError, match=r"but release/new, stages/train\.py is new"):
+        clean_commit()
+    shutil.rmtree(folder / "release")
     assert clean_commit(Path("stages/../stages/train.py")) == git("rev-parse", "HEAD")  # the table of settings
 
 
@@ -238,12 +239,19 @@ def test_a_cluster_needs_a_pushed_commit_and_a_committed_remote(folder: Path) ->
     git("push", "-q", "origin", "main")
     with pytest.raises(UserError, match=r"a DVC remote, and .dvc/config has none"):
         published(last)
-    (folder / ".dvc/config").write_text("[core]\n    remote = storage\n['remote \"storage\"']\n    url = /there\n")
+    remote = "[core]\n    remote = storage\n['remote \"storage\"']\n    url = "
+    (folder / ".dvc/config").write_text(f"{remote}../../there\n")
     with pytest.raises(UserError, match="has none"):  # not committed, so no other machine would have it
         published(last)
     last = commit()
     git("push", "-q", "origin", "main")
-    assert published(last) == str(folder / "origin.git")
+    with pytest.raises(UserError, match=r"dvc remote modify storage url /full/path \(got \.\./\.\./there\)"):
+        published(last)
+    for url in ("/there", "s3://there"):
+        (folder / ".dvc/config").write_text(f"{remote}{url}\n")
+        last = commit()
+        git("push", "-q", "origin", "main")
+        assert published(last) == str(folder / "origin.git")
 
 
 def test_only_experiments_of_this_commit_have_arrived(folder: Path) -> None:
@@ -411,11 +419,8 @@ def test_each_experiment_arrives_once_although_a_machine_is_lost(tmp_path: Path)
     assert output.count("accuracy") == 2
     assert output.count("| error: train: the loss is not finite") == 1
     assert "error: sweep: 1 of 3 experiments failed" in output
-    assert re.findall(r"(there|missing) +(lr-1?0.*seed-\d)", again) == [
-        ("there", "lr-0.1_seed-0"),
-        ("there", "lr-0.1_seed-1"),
-        ("missing", "lr-1000_seed-0"),
-    ]
+    listed = [("there", "lr-0.1_seed-0"), ("there", "lr-0.1_seed-1"), ("missing", "lr-1000_seed-0")]
+    assert re.findall(r"(there|missing) +(lr-1?0.*seed-\d)", again) == listed
     names = hub.run("dvc", "exp", "list", "--name-only").split()
     assert sorted(name.rpartition("_")[0] for name in names) == ["lr-0.1_seed-0", "lr-0.1_seed-1"]
     assert sorted(ran.read_text().splitlines()) in (  # what ran on the lost machine ran twice

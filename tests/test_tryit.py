@@ -20,6 +20,7 @@ from PIL import Image
 from cifar10.export.session import load_exported, probabilities
 from cifar10.pictures.picture import read_picture
 from tests.clone import ROOT
+from tests.test_pictures import saved
 from tools.tryit import try_it
 
 RELEASE, SHIP = ROOT / "release/cifar10.onnx", ROOT / "docs/ship.jpg"
@@ -81,10 +82,10 @@ def test_it_answers_as_the_network_does(tmp_path: Path, monkeypatch: pytest.Monk
     assert found
     random = np.random.default_rng(0)
     small = random.integers(0, 256, (4, 32, 32, 3), np.uint8)
-    pictures = {f"{i}.png": _png(Image.fromarray(image)) for i, image in enumerate(small)}
+    pictures = {f"{i}.png": saved("png", Image.fromarray(image)) for i, image in enumerate(small)}
     wide = Image.open(SHIP).resize((301, 203))
     wide.putalpha(Image.linear_gradient("L").resize(wide.size))
-    pictures |= {"ship.jpg": SHIP.read_bytes(), "wide.png": _png(wide), "notes.txt": b"no picture"}
+    pictures |= {"ship.jpg": SHIP.read_bytes(), "wide.png": saved("png", wide), "notes.txt": b"no picture"}
     files = json.dumps([[name, base64.b64encode(data).decode()] for name, data in pictures.items()])
     (*answers, none), said = in_browser(PAGE.format(found, files))
     assert none is None
@@ -101,9 +102,3 @@ def test_without_the_file_there_is_nothing_to_try(tmp_path: Path, monkeypatch: p
     monkeypatch.chdir(tmp_path)
     assert try_it("0") is None
     assert try_it(None) is None
-
-
-def _png(image: Image.Image) -> bytes:
-    file = BytesIO()
-    image.save(file, "PNG")
-    return file.getvalue()

@@ -18,7 +18,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from cifar10.core.errors import UserError
-from tests.clone import Clone, changed
+from tests.clone import Clone
 from tests.repository import commit, git, init
 from tools.session import end
 from tools.start import run_tool
@@ -97,8 +97,8 @@ def test_another_machine_hears_whether_its_network_is_as_good() -> None:
 
 
 def test_a_lock_of_other_parameters_or_code_is_found_before_running(clone: Clone) -> None:
-    params, train = clone.path / "params.yaml", clone.path / "stages/train.py"
-    params.write_text(changed(params.read_text(), lr=0.3))
+    train = clone.path / "stages/train.py"
+    clone.set_params(lr=0.3)
     train.write_text(train.read_text() + "# changed\n")
     output = clone.run("python", "-m", "tools.verify", code=1)
     message = (
@@ -203,9 +203,8 @@ def test_a_signal_ends_dvc_and_its_stage_and_leaves_nothing(repository: Path, tm
             assert process.exitcode == 128 + number
             assert [pid for pid in pids if running(pid)] == []
             assert list((tmp_path / "temporary").iterdir()) == []
-            assert (
-                tmp_path / "errors"
-            ).read_text() == f"error: verify: stopped by {number.name}; the copy is removed\n"
+            said = (tmp_path / "errors").read_text()
+            assert said == f"error: verify: stopped by {number.name}; the copy is removed\n"
         finally:
             process.kill()
             for pid in pids:  # those that a failed assertion has left

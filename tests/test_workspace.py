@@ -26,10 +26,7 @@ def test_after_the_demo(clone: Clone, tmp_path: Path) -> None:
         (user.path / name).parent.mkdir(parents=True, exist_ok=True)
         (user.path / name).write_bytes(committed(name))
     user.commit("as committed")
-    params = user.path / "params.yaml"
-    params.write_text(
-        changed(params.read_text(), dataset="digits", epochs=20, validation_size=200, lr=0.01, seed=12345)
-    )
+    user.set_params(dataset="digits", epochs=20, validation_size=200, lr=0.01, seed=12345)
     for name in ("metrics/test.json", "plots/loss.csv", "dvc.lock"):
         (user.path / name).write_bytes((clone.path / name).read_bytes())
     (user.path / "plots/mistakes.png").unlink()

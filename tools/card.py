@@ -54,8 +54,7 @@ def facts(results: Results, commit: str, recipe: str, seeds: Mapping[int, float]
     """Return what the card says of a run. `recipe` names its parameters, `seeds` gives test accuracy by seed."""
     metrics, params, confusion = results.metrics, results.params, results.confusion
     classes = metrics["dataset"]["classes"]
-    found = {"classes": classes, "commit": commit, "recipe": recipe}
-    found |= {key: params[key] for key in ("epochs", "seed")}
+    found = {"classes": classes, "commit": commit, "recipe": recipe, "epochs": params["epochs"], "seed": params["seed"]}
     found |= {key: metrics["train"][key] for key in ("parameters", "multiply_adds")}
     found |= {key: metrics["run"][key] for key in ("precision", "processor", "instruction_set")}
     found["training_images"] = metrics["dataset"]["images"] - params["validation_size"]

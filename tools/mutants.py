@@ -30,7 +30,7 @@ from tools.repository import copy_working_tree, git
 from tools.start import run_tool
 
 LIMIT = 300  # seconds for the tests of a module, which take up to 40; a mutant that takes longer is seen
-OTHER_COPY = re.compile(r"clone\.(run|start|repro)\(|Clone\.make")  # in the code of a test
+OTHER_COPY = re.compile(r"clone\.(run|start)\(|Clone\.make")  # in the code of a test
 LIBRARIES = ("torch._dynamo", "torchvision", "albumentations", "sklearn.datasets", "matplotlib.figure", "onnxruntime")
 
 

@@ -19,11 +19,13 @@ from tools.start import argument_parser, run_tool
 def recipes() -> dict[str, dict[str, Any]]:
     """Return all parameters of each recipe by its name. Raise UserError if one cannot be read."""
     found = dict[str, dict[str, Any]]()
-    for path in sorted(Path("recipes").glob("*.yaml")):
+    for path in sorted(Path("recipes").glob("[!.]*.yaml")):  # not an editor's
         try:
             found[path.stem] = load_params(path.read_bytes())
         except BROKEN as error:
-            raise UserError(f"{path} cannot be read: {' '.join(str(error).split())}; git restore {path}") from None
+            raise UserError(
+                f"{path} cannot be read: {' '.join(str(error).split())}; correct it, or: git restore {path}"
+            ) from None
     if found and "default" not in found:
         raise UserError("recipes/default.yaml is missing, from which recipes differ; git restore recipes/default.yaml")
     return {name: found["default"] | own for name, own in found.items()}
@@ -48,10 +50,8 @@ def main() -> None:
     free = next(each for each in chain([name], (f"{name}-{i}" for i in count(2))) if each not in taken)
     if free != name:
         print(f"note: there is an experiment {name} already, so this one is called {free}", flush=True)
-    command = [DVC, "exp", "run", "--name", free]
-    for key, value in overrides(arguments.recipe, arguments.seed).items():
-        command += ["--set-param", f"{key}={value}"]
-    os.execv(DVC, command)
+    values = overrides(arguments.recipe, arguments.seed).items()
+    os.execv(DVC, [DVC, "exp", "run", "--name", free, *(f"--set-param={key}={value}" for key, value in values)])
 
 
 if __name__ == "__main__":

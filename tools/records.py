@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 import yaml
 from yaml import YAMLError
 
+from cifar10.core.errors import UserError
 from tools.params_editor import flat
-from tools.repository import git
+from tools.repository import committed, git
 
 # What reading a file that is missing, broken or incomplete raises; a PNG's wrong checksum is a SyntaxError.
 BROKEN = OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, SyntaxError, csv.Error, YAMLError
@@ -43,6 +44,10 @@ class ExperimentRef(NamedTuple):
     commit: str
 
     @property
+    def path(self) -> str:
+        return f"refs/exps/{self.base[:2]}/{self.base[2:]}/{self.name}"
+
+    @property
     def name_at_base(self) -> str:
         """What `make show` and `make compare` call it if experiments from two commits share its name."""
         return f"{self.name}@{self.base[:7]}"
@@ -51,6 +56,15 @@ class ExperimentRef(NamedTuple):
 def load_params(data: bytes) -> dict[str, Any]:
     """Return {"muon.lr_ratio": 0.1} from a params.yaml or a recipe. Raise one of BROKEN if `data` is neither."""
     return flat(yaml.load(data, Yaml12))
+
+
+def committed_params(commit: str) -> dict[str, Any]:
+    """Return the parameters of a commit. Raise UserError if its params.yaml cannot be read."""
+    try:
+        return load_params(committed(commit, "params.yaml"))
+    except BROKEN as error:
+        said = " ".join(str(error).split())
+        raise UserError(f"params.yaml of the commit cannot be read: {said}; correct it and git commit") from None
 
 
 def lock_stages(data: bytes) -> dict[str, Stage]:
@@ -88,3 +102,8 @@ def experiment_refs(remote: str | None = None) -> list[ExperimentRef]:
     lines = git(*(("ls-remote", remote, "refs/exps/*") if remote else here)).splitlines()
     found = (re.fullmatch(r"(\w+)\trefs/exps/(\w{2})/(\w{38})/(.+)", line) for line in lines)
     return [ExperimentRef(ref[4], ref[2] + ref[3], ref[1]) for ref in found if ref]
+
+
+def removal(name: str) -> str:
+    """Return the command that removes an experiment. DVC knows no name_at_base, but the whole name of a ref."""
+    return f"dvc exp remove {next((ref.path for ref in experiment_refs() if ref.name_at_base == name), name)}"

@@ -42,21 +42,21 @@ def main() -> None:
         )
     seeds = by_seed(results)
     known = facts(results, git("rev-parse", "HEAD"), described(results.params, recipes()), seeds)
-    write_atomically(RELEASE / "cifar10.onnx", with_facts_onnx(network, known))
-    write_atomically(RELEASE / "cifar10.safetensors", with_facts_safetensors(weights, known))
-    write_atomically(RELEASE / "README.md", card(known).encode())
+    made = {"cifar10.onnx": with_facts_onnx(network, known), "README.md": card(known).encode()}
+    made["cifar10.safetensors"] = with_facts_safetensors(weights, known)
+    for name, data in made.items():  # when all are made
+        write_atomically(RELEASE / name, data)
     print(f"release: {RELEASE}/ holds {' and '.join(FILES)}, and their card")
-    print("release: next: dvc repro, in which download alone runs; then commit release/ and dvc.lock")
+    print("release: next: dvc repro with the committed params.yaml, in which download alone runs")
+    print("release: then commit release/ and dvc.lock")
 
 
 def by_seed(results: Results) -> dict[int, float]:
     """Return the test accuracy of this run and of those with other seeds, if code and type of machine are the same."""
     setting = varied(results.params)
-    try:
-        runs, _ = find_runs([], results.params["dataset"])
-    except UserError as error:
-        print(f"note: the card names this seed alone, as an experiment cannot be read: {error}", file=sys.stderr)
-        runs = []
+    runs, _, faults = find_runs([], results.params["dataset"])
+    for fault in faults:
+        print(f"note: the card leaves out what cannot be read: {fault}", file=sys.stderr)
     machine, code = {key: results.metrics["run"][key] for key in MACHINE_TYPE}, results.lock.deps.items()
     alike = [run for run in runs if varied(run.params) == setting and run.kind["machine"] == machine]
     same = [run for run in alike if run.kind["code of train"].items() <= code]

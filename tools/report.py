@@ -21,11 +21,12 @@ from cifar10.core.errors import UserError
 from cifar10.core.files import write_atomically
 from cifar10.core.params import Params
 from cifar10.core.params_file import parse_params
+from cifar10.pictures import printable
 from stages.support.formats import read_split
 from tools.params_editor import as_yaml
 from tools.recipe import recipes
-from tools.records import load_params
-from tools.repository import committed, git
+from tools.records import committed_params
+from tools.repository import git
 from tools.results import NUMBER, Results, resolve
 from tools.start import argument_parser, run_tool
 from tools.tryit import try_it
@@ -72,7 +73,7 @@ def differences(here: Mapping[str, Any], there: Mapping[str, Any]) -> list[tuple
 
 def train_command(params: dict[str, Any]) -> str:
     """Return the command that makes these results in a clone of the commit."""
-    base = load_params(committed("HEAD", "params.yaml"))
+    base = committed_params("HEAD")
     for name, recipe in recipes().items():
         if base | recipe | {"seed": params["seed"]} == params:
             return f"make train RECIPE={name} SEED={params['seed']}"
@@ -142,7 +143,7 @@ def render(here: Results, there: Results | None) -> str:
         layers=layer_sizes(len(here.metrics["dataset"]["classes"])),
         differences=differences,
         commit=git("rev-parse", "HEAD"),
-        uncommitted=sorted(filter(None, uncommitted.split("\0"))),
+        uncommitted=sorted(map(printable, filter(None, uncommitted.split("\0")))),
         train_command=train_command(here.params),
     )
 

@@ -6,7 +6,8 @@ import shutil
 import subprocess
 import sys
 import tarfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from cifar10.core.errors import UserError
@@ -33,7 +34,10 @@ def committed(commit: str, path: str) -> bytes:
 def blobs(names: Sequence[str]) -> list[bytes | None]:
     """Return files of commits, named COMMIT:./PATH, with one call of git, and None for each that does not exist."""
     command, listed = ["git", "cat-file", "--batch"], os.fsencode("\n".join(names))
-    output = io.BytesIO(subprocess.run(command, input=listed, capture_output=True, check=True).stdout)
+    done = subprocess.run(command, input=listed, capture_output=True, check=False)
+    if done.stderr or done.returncode:  # a damaged repository
+        raise UserError(f"git cat-file: {' '.join(done.stderr.decode(errors='replace').split())}")
+    output = io.BytesIO(done.stdout)
     found: list[bytes | None] = []
     for _ in names:
         *_, size = output.readline().split()  # "ID blob SIZE" or "NAME missing"
@@ -56,10 +60,16 @@ def copy_commit(commit: str, folder: Path) -> None:
         files.extractall(folder, filter="data")
 
 
-def start_python(folder: Path, *arguments: str) -> "subprocess.Popen[bytes]":
-    """Start python in a copy of the repository. What it prints goes into the file `log` there."""
+@contextmanager
+def running_python(folder: Path, *arguments: str) -> Iterator["subprocess.Popen[bytes]"]:
+    """Run python in a copy of the repository until the block ends. What it prints goes into the file `log` there."""
     with (folder / "log").open("wb") as log:
-        return subprocess.Popen([sys.executable, *arguments], cwd=folder, stdout=log, stderr=log)
+        process = subprocess.Popen([sys.executable, *arguments], cwd=folder, stdout=log, stderr=log)
+    try:
+        yield process
+    finally:  # also where a signal ends this
+        process.kill()
+        process.wait()
 
 
 def _git(*arguments: str) -> bytes:

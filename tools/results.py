@@ -92,11 +92,11 @@ def resolve(name: str) -> Results:
     refs = experiment_refs()
     found = [ref.commit for ref in refs if name in (ref.name, ref.name_at_base)] or [name]
     if len(found) > 1:
-        raise UserError(f"{len(found)} experiments are called {name}; name one by its commit: dvc exp show")
+        raise UserError(f"{len(found)} experiments are called {name}; name one with its commit, as make show does")
     try:
         commit = git("rev-parse", "--verify", "--end-of-options", f"{found[0]}^{{commit}}")
     except UserError:
-        raise UserError(f"{name} is neither a commit nor an experiment; dvc exp show lists these") from None
+        raise UserError(f"{name} is neither a commit nor an experiment; make show lists the experiments") from None
     return Results(name, commit)
 
 

@@ -5,6 +5,7 @@ Both run the pipeline on a few digits, each variant below once. What differs is 
 
 import shutil
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -13,7 +14,7 @@ from ruamel.yaml.error import YAMLError
 from cifar10.core.errors import UserError
 from cifar10.core.files import file_digest
 from tools.params_editor import edited
-from tools.repository import copy_commit, copy_working_tree, start_python
+from tools.repository import copy_commit, copy_working_tree, running_python
 from tools.start import argument_parser, run_tool
 
 CPU = "device: cpu\nprecision: fp32\nthreads: 1\nworkers: 0\n"  # what a recipe leaves to the machine
@@ -72,16 +73,12 @@ def main() -> None:
         folders = {commit: before, "the working tree": after}
         for name, folder in folders.items():
             write_variants(name, folder)
-        runs = {name: (folder, start_python(folder, "-c", RUN, *VARIANTS)) for name, folder in folders.items()}
-        try:
-            for name, (folder, run) in runs.items():
+        with ExitStack() as stack:
+            running = {name: running_python(folder, "-c", RUN, *VARIANTS) for name, folder in folders.items()}
+            for name, run in {name: stack.enter_context(run) for name, run in running.items()}.items():
                 if run.wait():
-                    print((folder / "log").read_text(encoding="utf-8", errors="replace"), file=sys.stderr)
+                    print((folders[name] / "log").read_text(encoding="utf-8", errors="replace"), file=sys.stderr)
                     raise UserError(f"{name} failed, see above")
-        finally:  # also where a signal ends this
-            for _, run in runs.values():
-                run.kill()
-                run.wait()
         old, new = outputs(before / "outputs"), outputs(after / "outputs")
     differ = [name for name in sorted({*old, *new}) if old.get(name) != new.get(name)]
     if differ:

@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Mapping
 from typing import Any
 
+from cifar10.core.errors import UserError
 from tools.compare.runs import Run, find_runs
 from tools.compare.settings import varied
 from tools.compare.table import aligned
@@ -23,6 +24,8 @@ NUMBERS = {  # heading, factor, decimal places
 
 def described(params: dict[str, Any], known: Mapping[str, dict[str, Any]]) -> str:
     """Return the nearest of the `known` recipes and what differs from it: "digits: lr 0.01"."""
+    if not known:
+        raise UserError("recipes/ holds no recipe; git restore recipes")
     setting = varied(params).items()
     differ = {name: [key for key, value in setting if recipe.get(key) != value] for name, recipe in known.items()}
     nearest = min(differ, key=lambda name: len(differ[name]))
@@ -37,7 +40,7 @@ def row(run: Run) -> list[str]:
 
 def show(patterns: list[str], width: int) -> str:
     """Return a table, of at most `width` characters if its numbers leave space, and notes below it."""
-    runs, notes = find_runs(patterns or ["*"], dataset=None)
+    runs, notes, faults = find_runs(patterns or ["*"], dataset=None)
     known, rows = recipes(), list(map(row, runs))
     headings = ["experiment", *(heading for heading, *_ in NUMBERS.values())]
     taken = [max(map(len, column)) + 3 for column in zip(headings, *rows, strict=True)]
@@ -46,7 +49,7 @@ def show(patterns: list[str], width: int) -> str:
         text = textwrap.wrap(described(run.params, known), max(20, width - sum(taken) - 4))
         lines += [[*cells, text[0]], *(["" for _ in headings] + [line] for line in text[1:])]
     columns = zip([*headings, "recipe, and what differs"], map(list, zip(*lines, strict=True)), strict=True)
-    return "\n".join([*([aligned(dict(columns))] if runs else []), *notes])
+    return "\n".join([*([aligned(dict(columns))] if runs else []), *notes, *faults])
 
 
 def main() -> None:

@@ -1,9 +1,12 @@
 """Start a tool and report its errors."""
 
 import argparse
+import os
+import subprocess
 import sys
+import tarfile
 from collections.abc import Callable
-from signal import SIGTERM, signal
+from signal import SIG_IGN, SIGHUP, SIGPIPE, SIGTERM, getsignal, signal
 
 from cifar10.core.errors import UserError
 
@@ -14,10 +17,21 @@ def argument_parser(description: str | None) -> argparse.ArgumentParser:
 
 
 def run_tool(name: str, main: Callable[[], None]) -> None:
-    """Call `main`. Print a UserError without a traceback, one line per fault, and end without one at Ctrl-C."""
-    signal(SIGTERM, lambda number, _: sys.exit(128 + number))  # so that temporary folders are removed
+    """Call `main`. Print a UserError without a traceback, one line per fault, and end without one at Ctrl-C.
+
+    So are errors of the disk and of programs that were called, such as a full disk, or no git.
+    """
+    for number in (SIGTERM, SIGHUP):
+        if getsignal(number) is not SIG_IGN:  # as under nohup
+            signal(number, lambda number, _: sys.exit(128 + number))  # so that temporary folders are removed
     try:
         main()
+        sys.stdout.flush()
+    except BrokenPipeError:  # as with `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(128 + SIGPIPE)
+    except (OSError, subprocess.CalledProcessError, tarfile.TarError) as error:
+        sys.exit(f"error: {name}: {' '.join(str(error).split())}")
     except UserError as error:
         for line in str(error).splitlines():
             print(f"error: {name}: {line}", file=sys.stderr)

@@ -24,15 +24,18 @@ EVERY, PATIENCE = 5, 4  # seconds from page to page, and pages without a running
 
 
 def page(running: bool) -> bytes:
-    here = SimpleNamespace(plots={}, run={}, epochs="?", done=0, left="")
+    here = SimpleNamespace(plots={}, run={}, epochs="?", done=0, left="", saved=any(Path("checkpoints").glob("*/*.pt")))
     try:
         here.epochs = load_params(Path("params.yaml").read_bytes())["epochs"]
         if running:  # while `download` runs, DVC has deleted it, and plots/ is of an earlier training
             Path("data/classes.json").stat()
-        here.run = json.loads(Path("metrics/run.json").read_bytes())
+        run = json.loads(Path("metrics/run.json").read_bytes())
+        here.run = {key: run[key] for key in ("images_per_second", "processor", "precision", "threads", "seconds")}
         plots = {name: read_csv(f"plots/{name}.csv", PLOTS[name]) for name in ("loss", "accuracy", "lr")}
         here.done = plots["loss"][-1]["epoch"]
-        here.left = duration((here.epochs - here.done) * here.run["seconds"] / here.done)
+        if not (running or here.saved):  # whatever params.yaml says by now
+            here.epochs = here.done
+        here.left = duration(max(0, here.epochs - here.done) * here.run["seconds"] / here.done)
         here.plots = plots
     except (UserError, *BROKEN):  # no epoch has finished yet
         pass

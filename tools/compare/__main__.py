@@ -6,7 +6,7 @@ has scored every network of the setting. The table is also written as comparison
 Of a search it prints the best ten settings and what each number did, which effects.png draws.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -21,8 +21,7 @@ from tools.compare.runs import find_runs
 from tools.compare.settings import Setting, difference, settings, varied
 from tools.compare.table import COMPARED, NUMBERS, aligned, label, table
 from tools.params_editor import as_yaml
-from tools.records import BROKEN, load_params
-from tools.repository import committed
+from tools.records import BROKEN, committed_params, load_params
 from tools.start import argument_parser, run_tool
 
 CSV, PLOT = Path("comparison.csv"), Path("comparison.png")
@@ -56,26 +55,27 @@ def row(setting: Setting, base: Setting | None, head: dict[str, Any]) -> dict[st
     return cells
 
 
-def parameters(name: str, read: Callable[[], bytes]) -> dict[str, Any]:
+def dataset_here() -> Any:
     try:
-        params = load_params(read())
-        return params | {"dataset": params["dataset"]}
+        return load_params(Path("params.yaml").read_bytes())["dataset"]
     except BROKEN as error:
-        raise UserError(f"{name} cannot be read: {' '.join(str(error).split())}; git restore params.yaml") from None
+        raise UserError(
+            f"params.yaml cannot be read: {' '.join(str(error).split())}; git restore params.yaml"
+        ) from None
 
 
 def compare(patterns: Sequence[str], base_name: str | None) -> None:
-    here = parameters("params.yaml", Path("params.yaml").read_bytes)
-    head = varied(parameters("HEAD's params.yaml", lambda: committed("HEAD", "params.yaml")))
-    runs, notes = find_runs(patterns, here["dataset"])
+    dataset, head = dataset_here(), varied(committed_params("HEAD"))
+    runs, notes, faults = find_runs(patterns, dataset)
+    if faults:
+        raise UserError("\n".join(faults))
     if not runs:
         notes.append("there are no runs to compare; make one: dvc exp run --name NAME -S lr=0.1")
         raise UserError("\n".join(notes))
     named = [run for run in runs if run.name == base_name]
     if base_name and not named:
         names = ", ".join(run.name for run in runs)
-        notes.append(f"BASE={base_name} is none of the runs that are compared: {names}")
-        raise UserError("\n".join(notes))
+        raise UserError("\n".join([*notes, f"BASE={base_name} is none of the runs that are compared: {names}"]))
     runs, left_out = of_one_kind(runs, base_name)
     runs, same = distinct(runs)
     found = settings(runs, varied(named[0].params) if named else head)

@@ -7,6 +7,7 @@ from typing import Any
 from cifar10.core.errors import UserError
 from tools.compare.runs import PROCESSOR, Run
 from tools.compare.settings import varied
+from tools.records import removal
 
 
 def of_one_kind(runs: Sequence[Run], base_name: str | None) -> tuple[list[Run], list[str]]:
@@ -18,9 +19,11 @@ def of_one_kind(runs: Sequence[Run], base_name: str | None) -> tuple[list[Run], 
         most = having.get(base_name or "") or max(kinds, key=kinds.count, default={})
         for name, kind in having.items():
             if differ := [key for key in {**most, **kind} if kind.get(key) != most.get(key)]:
-                values = f", not {', '.join(str(most[key]) for key in differ)}" * (what == "machine")
-                said = (f"{key} {kind[key]}" if what == "machine" else key for key in differ)
-                left_out[f"{'other' if 'data' in what else 'another'} {what}: {', '.join(said)}{values}"].append(name)
+                said = ", ".join(differ)
+                if what == "machine":
+                    said = ", ".join(f"{key} {kind[key]}" for key in differ)
+                    said += f", not {', '.join(str(most[key]) for key in differ)}"
+                left_out[f"{'other' if 'data' in what else 'another'} {what}: {said}"].append(name)
         out = [name for names in left_out.values() for name in names]
         kept = [run for run in kept if run.name not in out]
     return kept, [f"{few(names)} left out, because of {why}" for why, names in left_out.items()]
@@ -40,7 +43,7 @@ def distinct(runs: Iterable[Run]) -> tuple[list[Run], list[str]]:
             why = ", ".join(f"{what} {one} and {other}" for what, one, other in pairs if one != other)
             faults.append(
                 f"{first.name} and {run.name} have the same parameters and seed, but another network"
-                f"{f' ({why})' * bool(why)}; leave one out: EXPERIMENTS='...', or dvc exp remove {first.name}"
+                f"{f' ({why})' * bool(why)}; leave one out: EXPERIMENTS='...', or {removal(first.name)}"
             )
         elif first is not run:
             notes.append(f"{run.name} is the same run as {first.name}")

@@ -83,10 +83,8 @@ def _importance(ranges: dict[str, list[float]], logs: dict[str, bool], target: A
         import optuna
     except ModuleNotFoundError:
         return {}
-    space = {
-        name: optuna.distributions.FloatDistribution(min(values), max(values), log=logs[name])
-        for name, values in ranges.items()
-    }
+    make = optuna.distributions.FloatDistribution
+    space = {name: make(min(values), max(values), log=logs[name]) for name, values in ranges.items()}
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = optuna.create_study()
     for i, value in enumerate(target):

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, TypeVar
 import yaml
 
 from cifar10.core.errors import UserError
-from tools.records import BROKEN, Stage, differing, experiment_refs, load_params, lock_stages
+from tools.records import BROKEN, Stage, differing, experiment_refs, load_params, lock_stages, removal
 from tools.repository import blobs, git
 
 FILES = ("params.yaml", "dvc.lock", "metrics/train.json", "metrics/run.json", "metrics/test.json")
@@ -34,16 +34,16 @@ class Run(NamedTuple):
     speed: tuple[Any, ...]
 
 
-def find_runs(patterns: Sequence[str], dataset: Any) -> tuple[list[Run], list[str]]:
+def find_runs(patterns: Sequence[str], dataset: Any) -> tuple[list[Run], list[str], list[str]]:
     """Return the runs whose names match one of the patterns, or those on `dataset` without any, and notes to print.
 
-    Raise UserError, which names each, if experiments cannot be read.
+    The third list has a line for each experiment that cannot be read.
     """
     found, notes, faults, others = list[Run](), list[str](), list[str](), Counter[str]()
     chosen = {name: ref for name, ref in _commits().items() if not patterns or _matches(name, patterns)}
     for pattern in patterns:
         if not any(_matches(name, [pattern]) for name in chosen):
-            raise UserError(f"no experiment is called {pattern}; dvc exp show lists those that there are")
+            raise UserError(f"no experiment is called {pattern}; make show lists those that there are")
     contents = iter(blobs([f"{ref}:./{file}" for ref in chosen.values() for file in FILES]))
     for name, ref in chosen.items():
         files = {file: next(contents) for file in FILES}
@@ -58,11 +58,9 @@ def find_runs(patterns: Sequence[str], dataset: Any) -> tuple[list[Run], list[st
             if ref == "HEAD":
                 notes.append(f"{name} has no results that belong to its params.yaml, so it takes no part: {said}")
             else:
-                faults.append(f"{name}: {said}; remove it: dvc exp remove {name}, or name others: EXPERIMENTS='...'")
-    if faults:
-        raise UserError("\n".join(faults))
+                faults.append(f"{name}: {said}; remove it: {removal(name)}, or name others: EXPERIMENTS='...'")
     notes += [f"{count} on {other} left out; name them: EXPERIMENTS='...'" for other, count in others.items()]
-    return found, notes
+    return found, notes, faults
 
 
 def _commits() -> dict[str, str]:
@@ -97,6 +95,8 @@ def _run(name: str, params: dict[str, Any], files: Mapping[str, bytes | None]) -
     numbers["seconds_per_epoch"] = numbers["seconds"] / params["epochs"]
     model = train.outs[MODEL]
     kind = {"data": _of(train.deps, data=True), "code of train": _of(train.deps, data=False)}
+    if params.get("pretrained"):
+        kind["network to start from"] = {START: train.deps[START]}
     kind["machine"] = {key: run[key] for key in MACHINE_TYPE}
     evaluate = stages.get("evaluate")
     if evaluate and evaluate.deps[MODEL] == model and not differing(evaluate.params, params):

@@ -10,9 +10,6 @@ from tools.compare.runs import Run
 from tools.params_editor import as_yaml
 from tools.recipe import recipes
 
-# metrics/run.json records what came of the machine's choices.
-NOT_SETTING = {"seed"} | MACHINE
-
 
 class Difference(NamedTuple):
     value: float
@@ -35,8 +32,8 @@ class Setting(NamedTuple):
 
 
 def varied(params: dict[str, Any]) -> dict[str, Any]:
-    """Return the parameters that make the setting."""
-    return {name: value for name, value in params.items() if name not in NOT_SETTING}
+    """Return the parameters that make the setting. What came of the machine's choices is in metrics/run.json."""
+    return {name: value for name, value in params.items() if name not in {"seed", *MACHINE}}
 
 
 def settings(runs: Sequence[Run], base: dict[str, Any]) -> list[Setting]:

@@ -3,9 +3,9 @@
 import json
 import math
 import os
-import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean
@@ -39,22 +39,13 @@ def run_experiments(
     experiments: Sequence[Experiment], commit: str, url: str, address: str | None, per_gpu: int
 ) -> dict[str, str]:
     """Run the experiments, here or on the cluster at `address`. Return why each failed one did, by its name."""
-    task = {
-        "url": url,
-        "commit": commit,
-        "remote": bool(address),
-        "data_only": False,
-        "user": git("var", "GIT_COMMITTER_IDENT").rpartition(">")[0].split(" <"),
-        "session": Path(session.__file__).read_text(encoding="utf-8"),
-    }
-    here = task | {
-        "folder": str(FOLDER.absolute()),
-        "source": str(source(commit)),
-        "config": str(Path(".dvc/config.local").absolute()),
-        "python": sys.executable,
-        "cache": subprocess.check_output([DVC, "cache", "dir"], encoding="utf-8").strip(),
-        "checkpoints": str(Path("checkpoints").absolute()),
-    }
+    task: dict[str, Any] = {"url": url, "commit": commit, "remote": bool(address), "data_only": False}
+    task["user"] = git("var", "GIT_COMMITTER_IDENT").rpartition(">")[0].split(" <")
+    task["session"] = Path(session.__file__).read_text(encoding="utf-8")
+    paths = {"folder": FOLDER, "config": Path(".dvc/config.local"), "checkpoints": Path("checkpoints")}
+    here = task | {name: str(path.absolute()) for name, path in paths.items()}
+    here |= {"source": str(source(commit)), "python": sys.executable}
+    here["cache"] = subprocess.check_output([DVC, "cache", "dir"], encoding="utf-8").strip()
     connect(address)
     try:
         machines = [each for each in ray.nodes() if each["Alive"]]
@@ -68,10 +59,16 @@ def run_experiments(
 def source(commit: str) -> Path:
     """Clone the commit, so that this machine runs it whatever is edited in the workspace, and return the folder."""
     folder = (FOLDER / commit[:12]).absolute()
-    if not (folder / "dvc.yaml").exists():
-        shutil.rmtree(folder, ignore_errors=True)  # interrupted before its checkout
-        git("clone", "--quiet", "--shared", "--no-checkout", ".", str(folder))
-        git("-C", str(folder), "checkout", "--quiet", "--detach", commit)
+    if not folder.exists():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder.parent) as name:
+            git("clone", "--quiet", "--shared", "--no-checkout", ".", f"{name}/clone")
+            git("-C", f"{name}/clone", "checkout", "--quiet", "--detach", commit)
+            try:
+                Path(name, "clone").rename(folder)  # whole, or not at all
+            except OSError:
+                if not folder.exists():  # no other sweep was faster
+                    raise
     return folder
 
 

@@ -78,14 +78,9 @@ def watched(task: dict[str, Any], command: list[str], folder: Path, log: Path) -
     environment["LOCKS"] = "requirements.lock requirements-dev.lock requirements-cluster.lock"  # for setup.sh
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as errors, tempfile.TemporaryFile() as output:
+        command, pipe = [sys.executable, "-c", task["session"], *command], subprocess.PIPE  # it closes when we die
         process = subprocess.Popen(
-            [sys.executable, "-c", task["session"], *command],
-            cwd=folder,
-            env=environment,
-            stdin=subprocess.PIPE,  # closes when we die
-            stdout=output,
-            stderr=errors,
-            start_new_session=True,
+            command, cwd=folder, env=environment, stdin=pipe, stdout=output, stderr=errors, start_new_session=True
         )
         try:
             while process.poll() is None:  # no blocking call: Ray could not interrupt it

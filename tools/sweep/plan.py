@@ -16,8 +16,7 @@ from cifar10.core.errors import UserError
 from cifar10.core.params import SPEED
 from cifar10.core.params_file import parse_params
 from tools.params_editor import edited, flat
-from tools.records import load_params
-from tools.repository import committed
+from tools.records import committed_params
 from tools.sweep.refs import digest
 
 Values = dict[str, str]  # {"lr": "0.1", "muon.lr_ratio": "0.05"}
@@ -34,7 +33,7 @@ def plan(commit: str, base: str, recipe: Mapping[str, str], settings: Sequence[V
 
     Raise UserError, with a line for each, if params.yaml does not allow some of the values.
     """
-    before = load_params(committed(commit, "params.yaml"))
+    before = committed_params(commit)
     parse_params(base)
     experiments, faults = list[Experiment](), list[str]()
     varied = [key for key in settings[0] if len({values[key] for values in settings}) > 1]

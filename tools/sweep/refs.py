@@ -9,7 +9,7 @@ from cifar10.core.errors import UserError
 from tools.records import experiment_refs
 from tools.repository import DVC, committed, git
 
-RESULTS = ("params.yaml", "dvc.lock", "metrics/", "plots/", "release/")  # may differ from the commit
+RESULTS = ("params.yaml", "dvc.lock", "metrics/", "plots/")  # may differ from the commit
 
 
 def clean_commit(table: Path | None = None) -> str:
@@ -32,10 +32,16 @@ def published(commit: str) -> str:
         raise UserError(f"--address: other machines clone origin, which has no commit {commit[:7]}; git push first")
     config = configparser.ConfigParser()
     config.read_string(committed(commit, ".dvc/config").decode())
-    if not config.get("core", "remote", fallback=None):
+    if not (remote := config.get("core", "remote", fallback=None)):
         raise UserError(
             "--address: data and results travel through a DVC remote, and .dvc/config has none; docs/remotes.md shows "
             "how to add one; commit and push .dvc/config, as the other machines read it"
+        )
+    url = config.get(f"'remote \"{remote}\"'", "url", fallback="")
+    if "://" not in url and not Path(url).is_absolute():
+        raise UserError(
+            f"--address: the path of the DVC remote {remote} begins at each machine's clone; give the full one: "
+            f"dvc remote modify {remote} url /full/path (got {url}); commit and push .dvc/config"
         )
     return git("remote", "get-url", "origin")
 
