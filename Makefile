@@ -18,11 +18,12 @@ help: ## list these targets
 
 # What .venv holds: the build of PyTorch, gpu (runs on CPUs as well) or cpu, and whether Ray. Later calls keep both.
 INSTALLED := $(subst -, ,$(notdir $(firstword $(wildcard .venv/installed-*))))
-TORCH := $(or $(word 2,$(INSTALLED)),gpu)
+TORCH := $(or $(filter gpu cpu,$(word 2,$(INSTALLED))),gpu)
 CLUSTER := $(word 3,$(INSTALLED))
 $(if $(filter gpu cpu,$(TORCH)),,$(error setup: TORCH must be gpu or cpu (got $(TORCH))))
 # It does not work in a folder that was moved or copied: activate names the one that it was made for.
-MOVED := $(shell [ ! -e $(BIN)/activate ] || (. $(BIN)/activate && [ "$$VIRTUAL_ENV" -ef .venv ]) || echo moved)
+MOVED := $(shell [ ! -e $(BIN)/activate ] || grep -qF "$$(pwd -P)/.venv" $(BIN)/activate || \
+	(. $(BIN)/activate && [ "$$VIRTUAL_ENV" -ef .venv ]) || echo moved)
 STAMP := .venv/installed-$(TORCH)$(if $(CLUSTER),-cluster)
 LOCKS := requirements.lock requirements-dev.lock $(if $(CLUSTER),requirements-cluster.lock)
 

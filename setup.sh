@@ -12,18 +12,16 @@ fail() {
     exit 1
 }
 
-# Its programs name the folder that it was made for. In a clone that was moved or copied this is another one.
-bin=.venv/bin
-if [ -e $bin/activate ] && ! (. $bin/activate && [ "$VIRTUAL_ENV" -ef .venv ]); then
-    echo "setup: .venv was made for another folder; making a new one"
-    rm -rf .venv
-fi
-
 # A candidate counts if it really starts (a pyenv shim may not) and is supported.
 supported() { "$1" -I -c 'import sys; sys.exit(not (3, 11, 4) <= sys.version_info < (3, 14))' 2>/dev/null; }
 candidates=(python3 python3.13 python3.12 python3.11 python)
-if [ -n "${PYTHON:-}" ]; then
-    candidates=("$PYTHON")
+[ -z "${PYTHON:-}" ] || candidates=("$PYTHON")
+# The programs in .venv name the folder that it was made for. In a clone that was moved or copied this is another one.
+bin=.venv/bin
+moved=
+[ ! -e $bin/activate ] || grep -qF "$(pwd -P)/.venv" $bin/activate ||
+    (. $bin/activate && [ "$VIRTUAL_ENV" -ef .venv ]) || moved=1
+if [ -n "${PYTHON:-}$moved" ]; then
     PATH=${PATH//"$(pwd -P)/.venv/bin:"/} # make puts it first, but it may be what is replaced
 fi
 for python in "${candidates[@]}"; do
@@ -43,7 +41,8 @@ delete something, or install the small build: make setup TORCH=cpu"
 
 export PIP_DISABLE_PIP_VERSION_CHECK=1
 version() { "$1" -I -c 'import sys; print(sys.version_info[:2])'; }
-if ! supported $bin/python || { [ -n "${PYTHON:-}" ] && [ "$(version "$python")" != "$(version $bin/python)" ]; }; then
+if [ -n "$moved" ] || ! supported $bin/python ||
+    { [ -n "${PYTHON:-}" ] && [ "$(version "$python")" != "$(version $bin/python)" ]; }; then
     "$python" -I -c 'import ensurepip, venv' 2>/dev/null ||
         fail "$python cannot make a virtual environment; on Debian or Ubuntu: apt install python3-venv"
     rm -rf .venv

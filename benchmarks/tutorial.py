@@ -20,6 +20,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from cifar10.augmentation.transforms import composed
 from cifar10.core.data import Split, Statistics
+from cifar10.core.errors import UserError
 from cifar10.core.params import Augmentation
 from cifar10.network.model import Net
 
@@ -51,8 +52,11 @@ class Tutorial:
     def seconds(self, what: str) -> float:
         assert self.process.stdin is not None
         assert self.process.stdout is not None
-        print(what, file=self.process.stdin, flush=True)
-        return float(self.process.stdout.readline())
+        try:
+            print(what, file=self.process.stdin, flush=True)
+            return float(self.process.stdout.readline())
+        except (BrokenPipeError, ValueError):
+            raise UserError("the process of the tutorial's loop has ended; is there too little memory?") from None
 
 
 class Samples(Dataset[tuple[Tensor, int]]):

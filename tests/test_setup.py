@@ -273,8 +273,12 @@ def test_an_environment_that_was_made_for_another_folder_is_made_again(project: 
     moved = copy(project)
     moved.path = Path(shutil.copytree(project.path, project.path.with_name("copy of it"), symlinks=True))
     real = shlex.quote(sys.executable)
+    moved.program("bin/python3", f'#!/bin/sh\ncase "$*" in *ensurepip*) exit 1 ;; *) exec {real} "$@" ;; esac\n')
+    result = moved.run("make", "setup", code=2)
+    assert "setup: python3 cannot make a virtual environment; " in result.stderr
+    assert (moved.path / ".venv/installed-gpu").exists()  # nothing is deleted that cannot be made again
     moved.program("bin/python3", f'#!/bin/sh\ncase "$*" in "-m venv"*) exit 3 ;; *) exec {real} "$@" ;; esac\n')
-    assert "setup: .venv was made for another folder" in moved.run("make", "setup", code=2).stdout
+    moved.run("make", "setup", code=2)
     assert not (moved.path / ".venv").exists()
     assert "installing" not in project.run("make", "setup").stdout
 

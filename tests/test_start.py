@@ -1,6 +1,7 @@
 """How a tool ends: without a traceback where its caller, the disk or another program is at fault."""
 
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -18,7 +19,7 @@ WITH_A_FOLDER = """with tempfile.TemporaryDirectory(dir=".") as folder:
 def tool(folder: Path, body: str, wrapper: str = "") -> "subprocess.Popen[str]":
     """A tool with this body, in a process of its own."""
     code = f"import os, subprocess, tempfile, time\nfrom tools.start import run_tool\ndef main():\n    {body}\n"
-    command = [*wrapper.split(), sys.executable, "-c", f"{code}run_tool('name', main)"]
+    command = [*shlex.split(wrapper), sys.executable, "-c", f"{code}run_tool('name', main)"]
     env, pipe = os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT}/src"}, subprocess.PIPE
     return subprocess.Popen(command, cwd=folder, env=env, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True)
 
@@ -55,6 +56,16 @@ def test_what_the_system_says_is_one_line(tmp_path: Path, body: str, said: str) 
     process = tool(tmp_path, body)
     assert process.communicate() == ("", f"error: name: {said}\n")
     assert process.returncode == 1
+
+
+def test_standard_output_may_be_full_or_closed(tmp_path: Path) -> None:
+    for redirection, said, code in (
+        (">/dev/full", "error: name: [Errno 28] No space left on device\n", 1),
+        (">&-", "", 0),
+    ):
+        process = tool(tmp_path, "print('x')", f"sh -c 'exec \"$@\" {redirection}' sh")
+        assert process.communicate()[1] == said
+        assert process.returncode == code
 
 
 def test_a_listing_may_be_cut_off(tmp_path: Path) -> None:

@@ -247,7 +247,7 @@ def test_a_cluster_needs_a_pushed_commit_and_a_committed_remote(folder: Path) ->
     git("push", "-q", "origin", "main")
     with pytest.raises(UserError, match=r"dvc remote modify storage url /full/path \(got \.\./\.\./there\)"):
         published(last)
-    for url in ("/there", "s3://there"):
+    for url in ("/there", '"/there, too"', "~/there", "https://there/My%20Data"):
         (folder / ".dvc/config").write_text(f"{remote}{url}\n")
         last = commit()
         git("push", "-q", "origin", "main")

@@ -60,8 +60,9 @@ def load_params(data: bytes) -> dict[str, Any]:
 
 def committed_params(commit: str) -> dict[str, Any]:
     """Return the parameters of a commit. Raise UserError if its params.yaml cannot be read."""
+    data = committed(commit, "params.yaml")
     try:
-        return load_params(committed(commit, "params.yaml"))
+        return load_params(data)
     except BROKEN as error:
         said = " ".join(str(error).split())
         raise UserError(f"params.yaml of the commit cannot be read: {said}; correct it and git commit") from None

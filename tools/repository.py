@@ -35,13 +35,12 @@ def blobs(names: Sequence[str]) -> list[bytes | None]:
     """Return files of commits, named COMMIT:./PATH, with one call of git, and None for each that does not exist."""
     command, listed = ["git", "cat-file", "--batch"], os.fsencode("\n".join(names))
     done = subprocess.run(command, input=listed, capture_output=True, check=False)
-    if done.stderr or done.returncode:  # a damaged repository
-        raise UserError(f"git cat-file: {' '.join(done.stderr.decode(errors='replace').split())}")
-    output = io.BytesIO(done.stdout)
-    found: list[bytes | None] = []
-    for _ in names:
+    output, found = io.BytesIO(done.stdout), list[bytes | None]()
+    for _ in names if not done.returncode else ():
         *_, size = output.readline().split()  # "ID blob SIZE" or "NAME missing"
         found.append(None if size == b"missing" else output.read(int(size) + 1)[:-1])  # a line feed follows
+    if done.returncode or (None in found and done.stderr):  # the repository is damaged
+        raise UserError(f"git cat-file: {' '.join(done.stderr.decode(errors='replace').split())}")
     return found
 
 

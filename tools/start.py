@@ -26,9 +26,9 @@ def run_tool(name: str, main: Callable[[], None]) -> None:
             signal(number, lambda number, _: sys.exit(128 + number))  # so that temporary folders are removed
     try:
         main()
-        sys.stdout.flush()
+        if sys.stdout:  # none where its descriptor is closed
+            sys.stdout.flush()
     except BrokenPipeError:  # as with `| head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(128 + SIGPIPE)
     except (OSError, subprocess.CalledProcessError, tarfile.TarError) as error:
         sys.exit(f"error: {name}: {' '.join(str(error).split())}")
@@ -38,3 +38,9 @@ def run_tool(name: str, main: Callable[[], None]) -> None:
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         sys.exit(130)
+    finally:
+        try:
+            if sys.stdout:
+                sys.stdout.flush()
+        except OSError:  # said above; Python would say it again at its end
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -30,15 +30,16 @@ def published(commit: str) -> str:
     """Return the URL from which other machines clone the commit. Raise UserError if it or a DVC remote is missing."""
     if not git("branch", "--remotes", "--contains", commit, "--list", "origin/*"):
         raise UserError(f"--address: other machines clone origin, which has no commit {commit[:7]}; git push first")
-    config = configparser.ConfigParser()
+    config = configparser.RawConfigParser()
     config.read_string(committed(commit, ".dvc/config").decode())
     if not (remote := config.get("core", "remote", fallback=None)):
         raise UserError(
             "--address: data and results travel through a DVC remote, and .dvc/config has none; docs/remotes.md shows "
             "how to add one; commit and push .dvc/config, as the other machines read it"
         )
-    url = config.get(f"'remote \"{remote}\"'", "url", fallback="")
-    if "://" not in url and not Path(url).is_absolute():
+    sections = {name.strip("'"): name for name in config.sections()}  # DVC quotes them, but reads them without
+    url = config.get(sections.get(f'remote "{remote}"', ""), "url", fallback="").strip("\"'")
+    if "://" not in url and not Path(url).expanduser().is_absolute():
         raise UserError(
             f"--address: the path of the DVC remote {remote} begins at each machine's clone; give the full one: "
             f"dvc remote modify {remote} url /full/path (got {url}); commit and push .dvc/config"
