@@ -22,6 +22,8 @@ NOT_RUN = {
     "git add pictures",
     'git commit --message "Pictures"',
     "make bench",
+    "make sweep RECIPE=fast GRID='seed=0,1,2'",
+    "make sweep RECIPE=default GRID='validation_size=0 seed=0,1,2'",
     "make show",
     ". .venv/bin/activate",
     # A training each; tests/test_experiments.py and tests/test_recipes.py run such experiments.
@@ -61,7 +63,7 @@ NOT_RUN = {
     "dvc queue logs too-high",  # the experiments above have not run
     # Ray; tests/test_sweep.py and tests/test_compare.py run the tools.
     "make sweep GRID='lr=0.05,0.1 seed=0,1,2'",
-    "make sweep GRID='lr=0.05..0.5:log muon.momentum=0.85..0.97 seed=0,1' TRIALS=40 RECIPE=fast",
+    "make sweep GRID='lr=0.05..0.5:log muon.momentum=0.85..0.97 validation_size=5000 seed=0,1' TRIALS=40 RECIPE=fast",
     "ray get-auth-token --generate",
     "RAY_AUTH_MODE=token ray start --head --port=6379",
     "RAY_AUTH_MODE=token ray start --address=head.example.org:6379",
