@@ -110,7 +110,8 @@ def search_settings(sweep: Sweep, arguments: argparse.Namespace) -> None:
         raise UserError("FILE names settings, so it does not go with ranges; name all of them in GRID")
     wanted = search.space(arguments.grid)
     if not all(each.params["validation_size"] for each in sweep.plan(search.ends(wanted))):
-        raise UserError("a search chooses by the validation split, so validation_size must be > 0 (got 0); name it in GRID")
+        said = "a search chooses by the validation split, so validation_size must be > 0 (got 0)"
+        raise UserError(f"{said}; name it in GRID: validation_size=5000")
 
     def run(settings: Sequence[Values]) -> list[float | None]:
         experiments = sweep.plan(search.with_seeds(settings, wanted.seeds))
