@@ -37,7 +37,7 @@ FORCE:
 # The stamp comes last, so that an interrupted set-up is resumed at the next call. The one before goes first.
 $(STAMP): setup.sh $(LOCKS) $(if $(PYTHON)$(MOVED),FORCE)
 	@rm -f $(filter-out $@,$(wildcard .venv/installed-*))
-	@PYTHON="$(PYTHON)" TORCH="$(TORCH)" LOCKS="$(LOCKS)" bash setup.sh
+	@PYTHON="$(PYTHON)" MOVED="$(MOVED)" TORCH="$(TORCH)" LOCKS="$(LOCKS)" bash setup.sh
 	@touch $@
 
 demo: setup ## the whole pipeline on embedded digits, no download, about a minute

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Install into .venv exactly what the hashed locks list. `make setup` calls this; after an interruption, run it again.
 # PYTHON names the interpreter, LOCKS the locks; TORCH=cpu takes PyTorch's small build, without the libraries for GPUs.
+# MOVED=moved says that the clone was moved or copied, so that the programs in .venv name another folder.
 set -euo pipefail
 cd "$(dirname "$0")"
 TORCH="${TORCH:-gpu}"
@@ -16,12 +17,7 @@ fail() {
 supported() { "$1" -I -c 'import sys; sys.exit(not (3, 11, 4) <= sys.version_info < (3, 14))' 2>/dev/null; }
 candidates=(python3 python3.13 python3.12 python3.11 python)
 [ -z "${PYTHON:-}" ] || candidates=("$PYTHON")
-# The programs in .venv name the folder that it was made for. In a clone that was moved or copied this is another one.
-bin=.venv/bin
-moved=
-[ ! -e $bin/activate ] || grep -qF "$(pwd -P)/.venv" $bin/activate ||
-    (. $bin/activate && [ "$VIRTUAL_ENV" -ef .venv ]) || moved=1
-if [ -n "${PYTHON:-}$moved" ]; then
+if [ -n "${PYTHON:-}${MOVED:-}" ]; then
     PATH=${PATH//"$(pwd -P)/.venv/bin:"/} # make puts it first, but it may be what is replaced
 fi
 for python in "${candidates[@]}"; do
@@ -39,9 +35,10 @@ free=$("$python" -I -c 'import shutil; print(shutil.disk_usage(".").free >> 30)'
 [ -d .venv ] || [ "$free" -ge "$needed" ] || fail "needs $needed GB of free disk space, but only $free GB are free; \
 delete something, or install the small build: make setup TORCH=cpu"
 
+bin=.venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK=1
 version() { "$1" -I -c 'import sys; print(sys.version_info[:2])'; }
-if [ -n "$moved" ] || ! supported $bin/python ||
+if [ -n "${MOVED:-}" ] || ! supported $bin/python ||
     { [ -n "${PYTHON:-}" ] && [ "$(version "$python")" != "$(version $bin/python)" ]; }; then
     "$python" -I -c 'import ensurepip, venv' 2>/dev/null ||
         fail "$python cannot make a virtual environment; on Debian or Ubuntu: apt install python3-venv"

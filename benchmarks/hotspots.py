@@ -15,9 +15,14 @@ from cifar10.machine.runtime import Runtime
 from cifar10.network.model import Net
 from cifar10.training.optimizers import build_optimizers
 
-KINDS = dict.fromkeys(("convolution.", "convolution_backward."), "convolution")
-KINDS |= dict.fromkeys(("relu", "threshold_backward"), "ReLU, both ways")
-KINDS |= {"native_batch_norm": "BatchNorm, both ways", "_fused_": "optimizer"}
+KINDS = {
+    "convolution.": "convolution",
+    "convolution_backward.": "convolution",
+    "native_batch_norm": "BatchNorm, both ways",
+    "relu": "ReLU, both ways",
+    "threshold_backward": "ReLU, both ways",
+    "_fused_": "optimizer",
+}
 
 
 class Clock(TorchDispatchMode):  # type: ignore[no-untyped-call]

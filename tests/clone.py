@@ -16,8 +16,12 @@ ROOT = Path(__file__).parent.parent
 PARAMS = (ROOT / "recipes/default.yaml").read_text() + CPU  # whatever the workspace's params.yaml holds
 TINY = {"dataset": "digits", "validation_size": 1000, "batch_size": 32, "epochs": 2}
 # As in a notebook, or in a shell with another project's settings.
-HOSTILE = {"MPLBACKEND": "module://matplotlib_inline.backend_inline", "PYTHONPATH": "/another/project"}
-HOSTILE |= {"PYTHONSAFEPATH": "1", "LC_ALL": "en_US.ISO-8859-1"}
+HOSTILE = {
+    "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+    "PYTHONPATH": "/another/project",
+    "PYTHONSAFEPATH": "1",
+    "LC_ALL": "en_US.ISO-8859-1",
+}
 RESULTS = ("dvc.lock", "metrics", "plots", "params.yaml", ".dvc/config")  # what a user's own runs and choices change
 
 

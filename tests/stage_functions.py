@@ -26,8 +26,14 @@ from stages.support.start import run_stage
 from stages.train import train_stage
 from tests.clone import Clone
 
-STAGES = {"download": download, "compute_stats": compute_stats, "train": train_stage}
-STAGES |= {"evaluate": evaluate, "draw": draw, "export": export}
+STAGES = {
+    "download": download,
+    "compute_stats": compute_stats,
+    "train": train_stage,
+    "evaluate": evaluate,
+    "draw": draw,
+    "export": export,
+}
 
 
 def refused(stage: Callable[[Params], None], capsys: pytest.CaptureFixture[str], code: int = 1) -> str:

@@ -13,8 +13,13 @@ from tests.clone import HOSTILE, ROOT, Clone
 
 def test_no_child_inherits_what_git_exports_to_a_hook(monkeypatch: pytest.MonkeyPatch) -> None:
     names = subprocess.check_output(["git", "rev-parse", "--local-env-vars"], encoding="utf-8").split()
-    kept = {"GIT_AUTHOR_NAME": "me", "GIT_SSH_COMMAND": "ssh", "PYTHONUNBUFFERED": "1", "PIP_INDEX_URL": "x"}
-    kept["LANG"] = "C"
+    kept = {
+        "GIT_AUTHOR_NAME": "me",
+        "GIT_SSH_COMMAND": "ssh",
+        "PIP_INDEX_URL": "x",
+        "PYTHONUNBUFFERED": "1",
+        "LANG": "C",
+    }
     dropped = {"GIT_CONFIG_KEY_0": "a", "PIP_USER": "1", "UV_TARGET": "x", "OMP_DYNAMIC": "true"} | HOSTILE
     for name, value in (dict.fromkeys(names, "x") | dropped | kept).items():
         monkeypatch.setenv(name, value)

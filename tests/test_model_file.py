@@ -68,6 +68,11 @@ def test_the_digest_is_of_the_metadata_and_of_names_types_shapes_and_bytes() -> 
     assert model_digest(dict(reversed(weights.items())), about) == model_digest(weights, about)
     column = torch.tensor([[1.0, 9.0], [2.0, 9.0]])[:, :1].T  # not contiguous
     assert model_digest(weights | {"b": column}, about) == model_digest(weights, about)
-    changes = ({"b": weights["b"].T}, {"a": torch.tensor([3], dtype=torch.int32)}, {"a": torch.tensor([4])})
-    others = [{"c": weights["b"], "a": weights["a"]}, {"a": weights["a"]}, *(weights | each for each in changes)]
+    others = [
+        {"c": weights["b"], "a": weights["a"]},
+        weights | {"b": weights["b"].T},
+        weights | {"a": torch.tensor([3], dtype=torch.int32)},
+        weights | {"a": torch.tensor([4])},
+        {"a": weights["a"]},
+    ]
     assert len({model_digest(each, about) for each in [weights, *others]}) == 6

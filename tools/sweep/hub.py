@@ -39,13 +39,22 @@ def run_experiments(
     experiments: Sequence[Experiment], commit: str, url: str, address: str | None, per_gpu: int
 ) -> dict[str, str]:
     """Run the experiments, here or on the cluster at `address`. Return why each failed one did, by its name."""
-    task: dict[str, Any] = {"url": url, "commit": commit, "remote": bool(address), "data_only": False}
-    task["user"] = git("var", "GIT_COMMITTER_IDENT").rpartition(">")[0].split(" <")
-    task["session"] = Path(session.__file__).read_text(encoding="utf-8")
-    paths = {"folder": FOLDER, "config": Path(".dvc/config.local"), "checkpoints": Path("checkpoints")}
-    here = task | {name: str(path.absolute()) for name, path in paths.items()}
-    here |= {"source": str(source(commit)), "python": sys.executable}
-    here["cache"] = subprocess.check_output([DVC, "cache", "dir"], encoding="utf-8").strip()
+    task = {
+        "url": url,
+        "commit": commit,
+        "remote": bool(address),
+        "data_only": False,
+        "user": git("var", "GIT_COMMITTER_IDENT").rpartition(">")[0].split(" <"),
+        "session": Path(session.__file__).read_text(encoding="utf-8"),
+    }
+    here = task | {
+        "folder": str(FOLDER.absolute()),
+        "source": str(source(commit)),
+        "config": str(Path(".dvc/config.local").absolute()),
+        "python": sys.executable,
+        "cache": subprocess.check_output([DVC, "cache", "dir"], encoding="utf-8").strip(),
+        "checkpoints": str(Path("checkpoints").absolute()),
+    }
     connect(address)
     try:
         machines = [each for each in ray.nodes() if each["Alive"]]

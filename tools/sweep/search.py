@@ -141,6 +141,9 @@ def with_seeds(settings: Sequence[Values], seeds: Sequence[Values]) -> list[Valu
 
 def means(settings: Sequence[Values], seeds: Sequence[Values], found: Sequence[float | None]) -> list[float | None]:
     """Return the mean over the seeds of each setting, None if one has failed. `found` is in the order of with_seeds."""
-    every = with_seeds(settings, seeds)
-    numbers = ([found[every.index(values | seed)] for seed in seeds] for values in settings)
-    return [None if None in each else mean(each) for each in numbers]  # type: ignore[type-var]
+    every, found_means = with_seeds(settings, seeds), list[float | None]()
+    for values in settings:
+        numbers = [found[every.index(values | seed)] for seed in seeds]
+        succeeded = [number for number in numbers if number is not None]
+        found_means.append(mean(succeeded) if len(succeeded) == len(seeds) else None)
+    return found_means
