@@ -74,8 +74,11 @@ def main() -> None:
         for name, folder in folders.items():
             write_variants(name, folder)
         with ExitStack() as stack:
-            running = {name: running_python(folder, "-c", RUN, *VARIANTS) for name, folder in folders.items()}
-            for name, run in {name: stack.enter_context(run) for name, run in running.items()}.items():
+            runs = {
+                name: stack.enter_context(running_python(folder, "-c", RUN, *VARIANTS))
+                for name, folder in folders.items()
+            }
+            for name, run in runs.items():
                 if run.wait():
                     print((folders[name] / "log").read_text(encoding="utf-8", errors="replace"), file=sys.stderr)
                     raise UserError(f"{name} failed, see above")
