@@ -21,9 +21,9 @@ INSTALLED := $(subst -, ,$(notdir $(firstword $(wildcard .venv/installed-*))))
 TORCH := $(or $(filter gpu cpu,$(word 2,$(INSTALLED))),gpu)
 CLUSTER := $(word 3,$(INSTALLED))
 $(if $(filter gpu cpu,$(TORCH)),,$(error setup: TORCH must be gpu or cpu (got $(TORCH))))
-# It does not work in a folder that was moved or copied: activate names the one that it was made for.
-MOVED := $(shell [ ! -e $(BIN)/activate ] || grep -qF "$$(pwd -P)/.venv" $(BIN)/activate || \
-	(. $(BIN)/activate && [ "$$VIRTUAL_ENV" -ef .venv ]) || echo moved)
+# It does not work in a folder that was moved or copied, for which activate was not made, or if its Python is gone.
+MOVED := $(shell [ ! -e $(BIN)/activate ] || { [ -x $(BIN)/python ] && { grep -qF "$$(pwd -P)/.venv" $(BIN)/activate || \
+	(. $(BIN)/activate && [ "$$VIRTUAL_ENV" -ef .venv ]); }; } || echo moved)
 STAMP := .venv/installed-$(TORCH)$(if $(CLUSTER),-cluster)
 LOCKS := requirements.lock requirements-dev.lock $(if $(CLUSTER),requirements-cluster.lock)
 
@@ -82,7 +82,8 @@ portable: setup ## whether this processor computes the bits of any x86-64 proces
 
 verify: setup ## make portable; then the whole pipeline again in a copy, each output compared with dvc.lock
 	@$(BIN)/python -m tools.portable; portable=$$?; [ $$portable -lt 128 ] || exit $$portable; \
-		$(BIN)/python -m tools.verify && exit $$portable
+		$(BIN)/python -m tools.verify && { [ $$portable = 0 ] || \
+		{ echo "error: verify: make portable failed, see above" >&2; exit $$portable; }; }
 
 release: setup ## the network of the workspace into release/, for `cifar10 classify`, with its model card
 	@$(BIN)/python -m tools.release

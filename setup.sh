@@ -110,9 +110,10 @@ print(f"<script>{vl_convert.javascript_bundle()}</script></head><body>{{plot_div
 END
 $bin/dvc config --local plots.html_template ../.venv/plots.html
 # DVC keeps experiments as commits, which git refuses without a name; set one for this clone if the user has none.
-if git rev-parse --git-dir > /dev/null 2>&1 && ! git config user.email > /dev/null; then
-    git config user.name "$(id -un)"
-    git config user.email "$(id -un)@localhost"
-    echo "setup: git had no user.name and user.email, so this clone now has $(id -un)@localhost"
-fi
+for setting in "user.name $(id -un)" "user.email $(id -un)@localhost"; do
+    if git rev-parse --git-dir > /dev/null 2>&1 && ! git config "${setting%% *}" > /dev/null; then
+        git config "${setting%% *}" "${setting#* }"
+        echo "setup: git had no ${setting%% *}, so this clone now has ${setting#* }"
+    fi
+done
 echo "setup: done; next: make demo, or . $bin/activate && dvc repro"

@@ -1,3 +1,3 @@
 """Measure how fast the pipeline is, for `make bench`."""
 
-import stages  # noqa: F401 # puts the library beside this folder on the path
+import tools  # noqa: F401 # puts the library on the path, and ends at Ctrl-C without a traceback

@@ -11,10 +11,10 @@ from tempfile import TemporaryDirectory
 
 from benchmarks.tutorial import timed
 from cifar10.core.data import Split
-from cifar10.core.params_file import parse_params
 from stages.support.formats import declared_stages, write_json, write_split
 from tools.params_editor import edited
-from tools.recipe import recipes
+from tools.recipe import overrides
+from tools.records import params_text
 from tools.repository import DVC, copy_working_tree
 
 HEAVY = ("torch", "torchvision", "albumentations", "sklearn", "matplotlib")
@@ -28,9 +28,7 @@ def run(*command: str, cwd: str = ".") -> float:
 
 def with_recipe(name: str, folder: str = ".", **values: object) -> str:
     """Return params.yaml of `folder` with a recipe and these values; device, precision, threads and workers stay."""
-    text = Path(folder, "params.yaml").read_text(encoding="utf-8")
-    parse_params(text)  # which says what is wrong in one line
-    return edited(text, recipes()[name] | values)
+    return edited(params_text(folder), overrides(name, "0") | values)
 
 
 def set_params(folder: str, **values: object) -> None:

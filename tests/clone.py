@@ -22,6 +22,7 @@ HOSTILE = {
     "PYTHONSAFEPATH": "1",
     "LC_ALL": "en_US.ISO-8859-1",
 }
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 RESULTS = ("dvc.lock", "metrics", "plots", "params.yaml", ".dvc/config")  # what a user's own runs and choices change
 
 

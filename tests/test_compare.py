@@ -404,9 +404,9 @@ def test_experiments_of_one_name_on_two_commits(repository: Repository) -> None:
 def test_a_broken_workspace_is_one_line(repository: Repository) -> None:
     for text in ("a: b: c\n", "lr: 1\n", "1\n"):
         (repository.path / "params.yaml").write_text(text)
-        assert refused().startswith("params.yaml cannot be read: ")
+        assert refused().startswith("params.yaml: ")
     (repository.path / "params.yaml").unlink()
-    assert refused().startswith("params.yaml cannot be read: [Errno 2] ")
+    assert refused().startswith("params.yaml: cannot be read: No such file ")
     (repository.path / "params.yaml").write_text(yaml.safe_dump(BASE))
     repository.seeds("a", {0: 0.90})
     (repository.path / "recipes/new.yaml").write_text("a: b: c\n")
@@ -416,8 +416,12 @@ def test_a_broken_workspace_is_one_line(repository: Repository) -> None:
     assert refused().endswith("; correct it and git commit")
 
 
-def test_a_damaged_object_of_git_is_no_missing_file(repository: Repository) -> None:
+def test_a_damaged_object_of_git_is_no_missing_file(repository: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
     repository.seeds("a", {0: 0.90})
+    with monkeypatch.context() as patch:  # a warning is no damage
+        warned = subprocess.CompletedProcess([], 0, b"x missing\n", b"warning: unable to access '/x'\n")
+        patch.setattr("tools.repository.subprocess.run", lambda *_, **__: warned)
+        assert blobs([f"{repository.head}:./no file"]) == [None]
     for path in Path(".git/objects").glob("??/*"):
         path.chmod(0o644)
         path.write_bytes(b"")
@@ -506,7 +510,9 @@ def test_test_accuracy_is_drawn_where_some_have_no_validation_split(
     assert "by train accuracy, as not every run has the others\n" in said
     for i in range(13):  # of a search, the effects are still those on the validation accuracy
         repository.experiment(f"trial-{i}", 0.5 + i / 100, EVALUATED | {"accuracy": 0.9 - i / 100}, lr=0.1 + i / 100)
+    monkeypatch.setattr("tools.compare.__main__.DRAWN", 5)  # a picture of thousands of rows is too large
     compare(["trial-*", "all"], None)
+    assert len(drawn.call_args.args[0]) == 5
     assert re.search(r"\| lr +\| 0\.1 to 0\.22 +\| \+12\.00 ± 0\.00", capsys.readouterr().out)
 
 

@@ -11,7 +11,7 @@ from signal import SIGKILL
 import pytest
 import vl_convert
 
-from tests.clone import Clone
+from tests.clone import CHROMIUM, Clone
 
 
 def test_plots_are_drawn_once_each(clone: Clone) -> None:
@@ -21,9 +21,6 @@ def test_plots_are_drawn_once_each(clone: Clone) -> None:
         assert len(re.findall(rf'"title": (?:\{{"text": )?"{title}"', page)) == 1, title
     for image in ("samples.png", "network.png", "mistakes.png", "examples.png"):
         assert len(re.findall(rf"<img[^>]*{image}", page)) == 1, image
-
-
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")

@@ -47,6 +47,8 @@ def test_the_space_has_the_types_of_the_schema() -> None:
         {"lr": "0.05", "muon.momentum": "0.85", "augmentation.hole_size": "4", "optimizer": "sgd"},
         {"lr": "0.5", "muon.momentum": "0.97", "augmentation.hole_size": "12", "optimizer": "muon"},
     ]
+    (*_, last) = ends(space(["lr=0.1..1", "optimizer=sgd,muon,misspelt"]))
+    assert last == {"lr": "1.0", "optimizer": "misspelt"}
     assert [is_range(word) for word in ("lr=1e-5..1", "lr=0.1,0.2", "a..b=1")] == [True, False, False]
 
 
@@ -83,7 +85,6 @@ def test_a_wrong_range_is_one_line(words: list[str], said: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("0", "tpe", "validation_loss"), "TRIALS must be a whole number from 1 to 10000 (got 0)"),
         (("many", "tpe", "validation_loss"), "TRIALS must be a whole number from 1 to 10000 (got many)"),
         (("3", "grid", "validation_loss"), "SAMPLER must be tpe or random (got grid)"),
         (

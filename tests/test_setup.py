@@ -122,6 +122,7 @@ class Project:
         return sorted(path.name.removesuffix(".dist-info") for path in self.site.glob("*.dist-info"))
 
 
+NO_VENV = f'#!/bin/sh\ncase "$*" in "-m venv"*) exit 3 ;; *) exec {shlex.quote(sys.executable)} "$@" ;; esac\n'
 EDITABLE = "install -q --no-deps --no-build-isolation --no-index -e ."
 OTHERS = ["numpy-2.4.6", "pip-23.2", "ruamel_yaml-0.19", "uv-0.13.9", "vl_convert-1.9"]
 GPU = sorted([*OTHERS, "nvidia_nccl-2.28", "torch-2.11.0", "torchvision-0.26.0"])
@@ -277,10 +278,29 @@ def test_an_environment_that_was_made_for_another_folder_is_made_again(project: 
     result = moved.run("make", "setup", code=2)
     assert "setup: python3 cannot make a virtual environment; " in result.stderr
     assert (moved.path / ".venv/installed-gpu").exists()  # nothing is deleted that cannot be made again
-    moved.program("bin/python3", f'#!/bin/sh\ncase "$*" in "-m venv"*) exit 3 ;; *) exec {real} "$@" ;; esac\n')
+    moved.program("bin/python3", NO_VENV)
     moved.run("make", "setup", code=2)
     assert not (moved.path / ".venv").exists()
     assert "installing" not in project.run("make", "setup").stdout
+
+
+def test_an_environment_whose_python_is_gone_is_made_again(project: Project) -> None:
+    """As when the system has replaced 3.11 by 3.13."""
+    project.run("make", "setup")
+    (project.path / ".venv/bin/python").unlink()
+    (project.path / ".venv/bin/python").symlink_to("/gone/python3.11")
+    project.program("bin/python3", NO_VENV)
+    project.run("make", "setup", code=2)
+    assert not (project.path / ".venv").exists()
+
+
+def test_git_gets_the_name_or_the_address_that_it_lacks(project: Project) -> None:
+    project.run("git", "init", "-q")
+    project.run("git", "config", "user.name", "Alice")
+    assert "setup: git had no user.email, so this clone now has " in project.setup().stdout
+    assert project.run("git", "config", "user.name").stdout == "Alice\n"
+    assert project.run("git", "config", "user.email").stdout.endswith("@localhost\n")
+    assert "git had no" not in project.setup().stdout
 
 
 def test_a_build_that_does_not_exist_is_refused(project: Project) -> None:

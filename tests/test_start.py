@@ -5,7 +5,7 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
-from signal import SIGHUP, SIGPIPE, SIGTERM
+from signal import SIGHUP, SIGINT, SIGPIPE, SIGTERM
 
 import pytest
 
@@ -16,9 +16,10 @@ WITH_A_FOLDER = """with tempfile.TemporaryDirectory(dir=".") as folder:
         time.sleep(600)"""
 
 
-def tool(folder: Path, body: str, wrapper: str = "") -> "subprocess.Popen[str]":
-    """A tool with this body, in a process of its own."""
-    code = f"import os, subprocess, tempfile, time\nfrom tools.start import run_tool\ndef main():\n    {body}\n"
+def tool(folder: Path, body: str, wrapper: str = "", first: str = "") -> "subprocess.Popen[str]":
+    """A tool with this body, in a process of its own, as `python -m` starts it."""
+    code = f"import sys; sys.argv[0] = '-m'; import tools\n{first}\nimport os, subprocess, tempfile, time\n"
+    code += f"from tools.start import run_tool\ndef main():\n    {body}\n"
     command = [*shlex.split(wrapper), sys.executable, "-c", f"{code}run_tool('name', main)"]
     env, pipe = os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT}/src"}, subprocess.PIPE
     return subprocess.Popen(command, cwd=folder, env=env, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True)
@@ -33,6 +34,13 @@ def test_a_signal_leaves_no_folder(tmp_path: Path, number: int) -> None:
     assert process.communicate() == ("", "")
     assert process.returncode == 128 + number
     assert list(tmp_path.iterdir()) == []
+
+
+def test_ctrl_c_ends_the_imports_and_the_work_without_a_traceback(tmp_path: Path) -> None:
+    press = f"import os; os.kill(os.getpid(), {SIGINT:d})"
+    for process, code in ((tool(tmp_path, "pass", first=press), -SIGINT), (tool(tmp_path, press), 130)):
+        assert process.communicate() == ("", "")
+        assert process.returncode == code
 
 
 def test_a_lost_terminal_does_not_end_what_nohup_started(tmp_path: Path) -> None:

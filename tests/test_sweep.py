@@ -188,7 +188,7 @@ def test_every_wrong_value_is_reported_before_anything_runs() -> None:
     assert lines[0].startswith("lr--1_seed-0: params.yaml: lr: must be > 0")
     with pytest.raises(UserError, match=r"^'muon\.lr' is no parameter; params.yaml lists them$"):
         plan(git("rev-parse", "HEAD"), PARAMS, {}, [{"muon.lr": "1"}])
-    for word in ("lr.x=1", "lr=[1", 'lr="0.1', "lr=!foo 1", "tta=*x"):
+    for word in ("lr.x=1", "lr=[1", 'lr="0.1', "lr=!foo 1", "tta=*x", "seed=2024-02-30"):
         with pytest.raises(UserError, match=r"is not as params\.yaml has it"):
             plan(git("rev-parse", "HEAD"), PARAMS, {}, grid([word]))
     for text in ("", "lr: [", "- 1"):
@@ -198,8 +198,8 @@ def test_every_wrong_value_is_reported_before_anything_runs() -> None:
     assert one.name.startswith("momentum-0.8_")
     one, *_ = plan(git("rev-parse", "HEAD"), PARAMS, {}, grid(["momentum=0.7,0.8", "muon.momentum=0.8,0.9"]))
     assert one.name.startswith("momentum-0.7_muon.momentum-0.8_")
-    for word in ("lr=0.1,0.10", "workers=0,1", "threads=auto,1"):
-        with pytest.raises(UserError, match="the same experiment twice"):
+    for word in ("lr=0.1,0.10", "workers=0,1", "threads=auto,1", "tta=none,flip"):
+        with pytest.raises(UserError, match=r"the same training twice; .*, and neither workers nor tta"):
             plan(git("rev-parse", "HEAD"), PARAMS, {}, grid([word]))
 
 

@@ -14,17 +14,17 @@ from threading import Thread
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 from PIL import Image
 
 from cifar10.export.session import load_exported, probabilities
 from cifar10.pictures.picture import read_picture
-from tests.clone import ROOT
+from tests.clone import CHROMIUM, ROOT
 from tests.test_pictures import saved
 from tools.tryit import try_it
 
 RELEASE, SHIP = ROOT / "release/cifar10.onnx", ROOT / "docs/ship.jpg"
-CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 PAGE = """<!DOCTYPE html><div id="try"><input type="file"></div><div id="answers"></div>
 <script id="network" type="application/json">{0.network}</script>
 <script id="weights" type="text/plain">{0.weights}</script>
@@ -102,3 +102,9 @@ def test_without_the_file_there_is_nothing_to_try(tmp_path: Path, monkeypatch: p
     monkeypatch.chdir(tmp_path)
     assert try_it("0") is None
     assert try_it(None) is None
+    Path("models").mkdir()
+    for operator in ("Tanh", "Conv"):  # one that tryit.js does not know, and one whose weights another node makes
+        graph = onnx.helper.make_graph([onnx.helper.make_node(operator, ["x", "y"], ["z"])], "other", [], [])
+        data = onnx.helper.make_model(graph).SerializeToString()
+        Path("models/model.onnx").write_bytes(data)
+        assert try_it(hashlib.md5(data).hexdigest()) is None

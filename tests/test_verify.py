@@ -115,6 +115,14 @@ def test_a_changed_command_and_missing_outputs(repository: Path, capfd: pytest.C
     assert refusal(capfd) == "dvc.lock is outdated: make: cmd changed; dvc repro, then this command again"
 
 
+def test_a_lock_of_several_runs_is_found_before_running(repository: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """As after `dvc exp run train`: the later stages have read another network, which is in no copy."""
+    later = "use: {deps: [{path: out.txt, md5: of another run}, {path: code.py, md5: abc}]}"
+    (repository / "dvc.lock").write_text(LOCK.replace("stages: {", f"stages: {{{later}, "))
+    fake_dvc(repository, "echo repro", """echo '{"use": [{"changed deps": {"out.txt": "deleted"}}]}'""")
+    assert refusal(capfd) == "dvc.lock is outdated: use: out.txt changed; dvc repro, then this command again"
+
+
 def test_the_copy_holds_the_files_as_they_are(
     repository: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

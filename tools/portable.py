@@ -8,13 +8,12 @@ import json
 import platform
 from pathlib import Path
 
-from ruamel.yaml.error import YAMLError
-
 from cifar10.core.errors import UserError
 from cifar10.core.files import write_atomically
+from cifar10.core.params_file import parse_params
 from tools.params_editor import edited
 from tools.recipe import overrides
-from tools.records import BROKEN, load_params
+from tools.records import BROKEN, params_text
 from tools.start import argument_parser, run_tool
 from tools.verify import print_same, read, run_in_copy
 
@@ -31,15 +30,10 @@ def main() -> None:
     if platform.machine() != "x86_64":
         print(f"portable: nothing to compare, as this processor is of another type ({platform.machine()})")
         return
-    names = arguments.recipes
-    try:
-        text = Path("params.yaml").read_text(encoding="utf-8")
-        if not names:
-            names = ["digits", *(["default"] if load_params(text.encode())["dataset"] == "cifar10" else [])]
-        texts = {name: edited(text, overrides(name, "0") | CHANGES) for name in names}
-    except (*BROKEN, YAMLError) as error:
-        said = " ".join(str(error).split())
-        raise UserError(f"params.yaml: cannot be read: {said}; git restore params.yaml") from None
+    text = params_text()
+    of_cifar10 = parse_params(text).dataset == "cifar10"
+    names = arguments.recipes or ["digits", *(["default"] if of_cifar10 else [])]
+    texts = {name: edited(text, overrides(name, "0") | CHANGES) for name in names}
     expected = recorded() if FILE.exists() or not arguments.write else {}
     if not arguments.write and (missing := texts.keys() - expected.keys()):
         raise UserError(f"{FILE}: has no {', '.join(sorted(missing))}; {REPAIR}")

@@ -3,17 +3,21 @@
 import csv
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
 from yaml import YAMLError
 
 from cifar10.core.errors import UserError
+from cifar10.core.params_file import parse_params
 from tools.params_editor import flat
 from tools.repository import committed, git
 
 # What reading a file that is missing, broken or incomplete raises; a PNG's wrong checksum is a SyntaxError.
 BROKEN = OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, SyntaxError, csv.Error, YAMLError
+# Without touch, git may overlook a change that DVC has just made.
+RESTORE = "touch params.yaml && git restore params.yaml dvc.lock metrics plots"
 
 
 class Yaml12(yaml.CSafeLoader):
@@ -56,6 +60,17 @@ class ExperimentRef(NamedTuple):
 def load_params(data: bytes) -> dict[str, Any]:
     """Return {"muon.lr_ratio": 0.1} from a params.yaml or a recipe. Raise one of BROKEN if `data` is neither."""
     return flat(yaml.load(data, Yaml12))
+
+
+def params_text(folder: str = ".") -> str:
+    """Return the text of params.yaml. Raise UserError if it cannot be read or a value is not allowed."""
+    try:
+        text = Path(folder, "params.yaml").read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        said = getattr(error, "strerror", None) or error
+        raise UserError(f"params.yaml: cannot be read: {said}; git restore params.yaml") from None
+    parse_params(text)
+    return text
 
 
 def committed_params(commit: str) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from tools.card import card, facts, with_facts_onnx, with_facts_safetensors
 from tools.compare.runs import MACHINE_TYPE, find_runs
 from tools.compare.settings import varied
 from tools.recipe import recipes
-from tools.records import BROKEN, together
+from tools.records import BROKEN, RESTORE, together
 from tools.repository import git
 from tools.results import Results
 from tools.show import described
@@ -32,8 +32,7 @@ def main() -> None:
     if (dataset := results.params["dataset"]) != "cifar10":
         raise UserError(f"{RELEASE}: holds a network of cifar10, but params.yaml has dataset: {dataset}")
     if doubts := results.doubts():
-        restore = "git restore params.yaml dvc.lock metrics plots && dvc checkout"
-        raise UserError(f"{' '.join(doubts)} Make them again: dvc repro, or: {restore}")
+        raise UserError(f"{' '.join(doubts)} Make them again: dvc repro, or: {RESTORE} && dvc checkout")
     # After a release its own files differ from those that `download` has seen; that changes no network.
     check_lock(Path(), recorded.outs | {str(RELEASE): ""})
     if dirty := git("status", "--porcelain", "--", "src", "stages", "requirements.lock"):

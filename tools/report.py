@@ -20,18 +20,17 @@ from cifar10.complexity import layer_sizes
 from cifar10.core.errors import UserError
 from cifar10.core.files import write_atomically
 from cifar10.core.params import Params
-from cifar10.core.params_file import parse_params
 from cifar10.pictures import printable
 from stages.support.formats import read_split
 from tools.params_editor import as_yaml
 from tools.recipe import recipes
-from tools.records import committed_params
+from tools.records import committed_params, params_text
 from tools.repository import git
 from tools.results import NUMBER, Results, resolve
 from tools.start import argument_parser, run_tool
 from tools.tryit import try_it
 
-PAGE, LIMIT = Path("report.html"), 3_000_000  # bytes
+PAGE = Path("report.html")
 MOST = 1_000  # mistakes that are shown
 
 
@@ -152,13 +151,8 @@ def main() -> None:
     parser = argument_parser(__doc__)
     parser.add_argument("--compare", metavar="REV")
     rev = parser.parse_args().compare
-    try:
-        parse_params(Path("params.yaml").read_bytes())
-    except OSError as error:
-        raise UserError(f"params.yaml: {error.strerror}; git restore params.yaml") from None
+    params_text()
     page = render(Results("the workspace"), resolve(rev) if rev else None).encode()
-    if len(page) > LIMIT:
-        raise UserError(f"{PAGE} would have {len(page):,} bytes, more than {LIMIT:,}; make plots/*.png smaller")
     write_atomically(PAGE, page)
     print(f"{PAGE.absolute().as_uri()}: {len(page) / 1e3:,.0f} kB, open it in a browser")
 

@@ -39,8 +39,10 @@ def blobs(names: Sequence[str]) -> list[bytes | None]:
     for _ in names if not done.returncode else ():
         *_, size = output.readline().split()  # "ID blob SIZE" or "NAME missing"
         found.append(None if size == b"missing" else output.read(int(size) + 1)[:-1])  # a line feed follows
-    if done.returncode or (None in found and done.stderr):  # the repository is damaged
-        raise UserError(f"git cat-file: {' '.join(done.stderr.decode(errors='replace').split())}")
+    said = done.stderr.decode(errors="replace").splitlines()
+    errors = [line for line in said if not line.startswith("warning:")]
+    if done.returncode or (None in found and errors):  # the repository is damaged
+        raise UserError(f"git cat-file: {' '.join(errors or said)}")
     return found
 
 

@@ -13,16 +13,16 @@ from PIL import Image
 
 from cifar10.core.errors import UserError
 from stages.support.formats import table
-from tools.records import BROKEN, differing, experiment_refs, load_params, together
+from tools.records import BROKEN, RESTORE, differing, experiment_refs, load_params, together
 from tools.repository import committed, git
 
 NUMBER = (int, float)
 METRICS: dict[str, dict[str, Any]] = {  # what the template names; it lists whatever else the files hold
     "dataset": {"images": int, "classes": list, "counts": list, "mean": list, "std": list},
-    "train": {"train_accuracy": NUMBER, "parameters": int, "receptive_field": int, "multiply_adds": int},
+    "train": {"parameters": int, "receptive_field": int, "multiply_adds": int},
     "test": {"dataset": str}
     | dict.fromkeys(("accuracy", "accuracy_low", "accuracy_high", "macro_f1", "calibration_error"), NUMBER),
-    "export": {"onnx_accuracy": NUMBER, "equal_top1": NUMBER, "largest_difference": NUMBER, "bytes": int},
+    "export": {},
     "run": {"seconds": NUMBER, "processor": str, "instruction_set": str, "threads": int, "precision": str},
 }
 PLOTS: dict[str, dict[str, type]] = {
@@ -69,7 +69,7 @@ class Results:
             return parse(data, *expected)
         except (UserError, *BROKEN) as error:
             what = "is missing" if isinstance(error, (FileNotFoundError, UserError)) else f"cannot be read: {error}"
-            next_step = "make it: dvc repro, or if committed: git restore params.yaml dvc.lock metrics plots"
+            next_step = f"make it: dvc repro, or if committed: {RESTORE}"
             if self.commit:
                 next_step = "compare with a commit that has what this version of the pipeline writes"
             raise UserError(f"{self.name}: {path} {' '.join(what.split())}; {next_step}") from None

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import tarfile
 from collections.abc import Callable
-from signal import SIG_IGN, SIGHUP, SIGPIPE, SIGTERM, getsignal, signal
+from signal import SIG_DFL, SIG_IGN, SIGHUP, SIGINT, SIGPIPE, SIGTERM, default_int_handler, getsignal, signal
 
 from cifar10.core.errors import UserError
 
@@ -24,6 +24,8 @@ def run_tool(name: str, main: Callable[[], None]) -> None:
     for number in (SIGTERM, SIGHUP):
         if getsignal(number) is not SIG_IGN:  # as under nohup
             signal(number, lambda number, _: sys.exit(128 + number))  # so that temporary folders are removed
+    if getsignal(SIGINT) is SIG_DFL:  # as tools/__init__.py sets it for the imports
+        signal(SIGINT, default_int_handler)
     try:
         main()
         if sys.stdout:  # none where its descriptor is closed

@@ -21,10 +21,13 @@ class TryIt(NamedTuple):
 
 
 def try_it(md5: str | None) -> TryIt | None:
-    """Return what the page needs, or None if models/model.onnx is not the one with this md5."""
+    """Return what the page needs, or None if models/model.onnx is not the one with this md5, or has other layers."""
     if not FILE.exists() or hashlib.md5(data := FILE.read_bytes()).hexdigest() != md5:
         return None
-    network, weights = _layers(onnx.load_from_string(data))
+    try:
+        network, weights = _layers(onnx.load_from_string(data))
+    except LookupError:
+        return None
     script = Path(__file__).with_name("tryit.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     text = json.dumps(network).replace("<", "\\u003c")
@@ -47,6 +50,6 @@ def _layers(model: onnx.ModelProto) -> tuple[dict[str, Any], bytes]:
                 layer[key] = len(weights) // 4
                 weights += tensors[name].astype("<f4").tobytes()
         elif node.op_type not in ("Relu", "GlobalAveragePool"):
-            raise ValueError(f"{node.op_type} has no case in tools/tryit.js")
+            raise LookupError(f"{node.op_type} has no case in tools/tryit.js")
         layers.append(layer)
     return {"layers": layers} | {key: about[key] for key in ("classes", "mean", "std")}, bytes(weights)

@@ -11,7 +11,7 @@ from signal import Signals, signal
 
 from cifar10.core.errors import StoppedError, UserError
 from stages.support.stop import stop_signals
-from tools.records import BROKEN, together
+from tools.records import BROKEN, lock_stages, together
 from tools.repository import DVC, copy_working_tree, keep_data_mirror
 from tools.session import run_session
 from tools.start import run_tool
@@ -96,16 +96,22 @@ def read(folder: Path) -> tuple[dict[str, str], dict[str, object]]:
 
 
 def check_lock(folder: Path, outs: dict[str, str]) -> None:
-    """Raise UserError if dvc.lock is of other parameters or code. Outputs may be missing."""
+    """Raise UserError if dvc.lock is of other parameters or code, or of several runs. Outputs may be missing."""
+    stages = lock_stages((folder / "dvc.lock").read_bytes())
+    outdated = {
+        name: [path for path, md5 in stage.deps.items() if outs.get(path, md5) != md5] for name, stage in stages.items()
+    }
     status = subprocess.run([DVC, "status", "--json"], cwd=folder, stdout=subprocess.PIPE, start_new_session=True)
     if status.returncode:
         raise UserError("dvc status failed, see above")
     for stage, changes in json.loads(status.stdout).items():
-        names = ["cmd"] if "changed command" in changes else []
+        names = outdated.setdefault(stage, [])
+        names += ["cmd"] if "changed command" in changes else []
         for deps in (change.get("changed deps", {}) for change in changes if isinstance(change, dict)):
             for path, state in deps.items():  # state: what happened to the file, or to each key of params.yaml
                 if not any(path == out or path.startswith(f"{out}/") for out in outs):
                     names += state if isinstance(state, dict) else [path]
+    for stage, names in outdated.items():
         if names:
             raise UserError(
                 f"dvc.lock is outdated: {stage}: {', '.join(names)} changed; dvc repro, then this command again"

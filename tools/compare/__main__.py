@@ -13,6 +13,7 @@ from typing import Any
 
 from cifar10.core.errors import UserError
 from cifar10.core.files import write_atomically
+from cifar10.core.params_file import parse_params
 from stages.support.formats import write_csv
 from tools.compare.comparable import distinct, of_one_kind
 from tools.compare.effects import Effect, columns_of, draw_effects, effects, searched
@@ -21,12 +22,12 @@ from tools.compare.runs import find_runs
 from tools.compare.settings import Setting, difference, settings, varied
 from tools.compare.table import COMPARED, NUMBERS, aligned, label, table
 from tools.params_editor import as_yaml
-from tools.records import BROKEN, committed_params, load_params
+from tools.records import committed_params, params_text
 from tools.start import argument_parser, run_tool
 
 CSV, PLOT = Path("comparison.csv"), Path("comparison.png")
 EFFECTS_CSV, EFFECTS_PLOT = Path("effects.csv"), Path("effects.png")
-BEST = 10  # rows of a search
+BEST, DRAWN = 10, 100  # rows of a search, and of a picture
 
 
 def measure(found: Sequence[Setting]) -> str:
@@ -55,17 +56,8 @@ def row(setting: Setting, base: Setting | None, head: dict[str, Any]) -> dict[st
     return cells
 
 
-def dataset_here() -> Any:
-    try:
-        return load_params(Path("params.yaml").read_bytes())["dataset"]
-    except BROKEN as error:
-        raise UserError(
-            f"params.yaml cannot be read: {' '.join(str(error).split())}; git restore params.yaml"
-        ) from None
-
-
 def compare(patterns: Sequence[str], base_name: str | None) -> None:
-    dataset, head = dataset_here(), varied(committed_params("HEAD"))
+    dataset, head = parse_params(params_text()).dataset, varied(committed_params("HEAD"))
     runs, notes, faults = find_runs(patterns, dataset)
     if faults:
         raise UserError("\n".join(faults))
@@ -92,7 +84,7 @@ def compare(patterns: Sequence[str], base_name: str | None) -> None:
     write_csv(str(CSV), rows[0], (cells.values() for cells in rows))
     made = str(CSV)
     if len(runs) > 2:  # one or two dots say nothing
-        dots = [(label(cells), setting.values(by)) for cells, setting in zip(rows, found, strict=True)]
+        dots = [(label(cells), setting.values(by)) for cells, setting in zip(rows, found, strict=True)][:DRAWN]
         picture = draw(dots, list(base.values(by).values()) if base else [], by.replace("_", " "))
         write_atomically(PLOT, picture)
         made += f" and {PLOT}"

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from cifar10.core.errors import UserError
 from tools.recipe import overrides
-from tools.records import experiment_refs
+from tools.records import BROKEN, experiment_refs, params_text
 from tools.repository import blobs
 from tools.start import argument_parser, run_tool
 from tools.sweep.plan import Experiment, Values, grid, is_range, plan, rows, whole_number
@@ -60,10 +60,7 @@ class Sweep:
         self.commit, self.address, self.dry_run = clean_commit(arguments.file), arguments.address, arguments.dry_run
         self.per_gpu = whole_number("PER_GPU", arguments.per_gpu, 100)
         self.recipe = overrides(arguments.recipe, "0") if arguments.recipe else {}
-        try:
-            self.workspace = Path("params.yaml").read_text(encoding="utf-8")
-        except (OSError, ValueError) as error:
-            raise UserError(f"params.yaml: cannot be read: {error}; git restore params.yaml") from None
+        self.workspace = params_text()
         self.url = published(self.commit) if self.address else str(Path.cwd())
 
     def plan(self, settings: Sequence[Values]) -> list[Experiment]:
@@ -87,7 +84,10 @@ class Sweep:
         refs = {digest(ref.name): ref.commit for ref in experiment_refs() if ref.base == self.commit}
         names = [each.name for each in experiments if digest(each.name) in refs]
         contents = blobs([f"{refs[digest(name)]}:./metrics/train.json" for name in names])
-        return {name: json.loads(content or b"{}")[key] for name, content in zip(names, contents, strict=True)}
+        try:
+            return {name: json.loads(content or b"{}")[key] for name, content in zip(names, contents, strict=True)}
+        except BROKEN:
+            raise UserError(f"not every experiment has a {key}; remove it (make show names it) and try again") from None
 
 
 def run_settings(sweep: Sweep, arguments: argparse.Namespace) -> None:

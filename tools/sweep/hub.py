@@ -45,6 +45,7 @@ def run_experiments(
         "remote": bool(address),
         "data_only": False,
         "user": git("var", "GIT_COMMITTER_IDENT").rpartition(">")[0].split(" <"),
+        "torch": "cpu" if list(Path(sys.prefix).glob("installed-cpu*")) else "gpu",
         "session": Path(session.__file__).read_text(encoding="utf-8"),
     }
     here = task | {

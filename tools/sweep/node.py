@@ -75,7 +75,8 @@ def watched(task: dict[str, Any], command: list[str], folder: Path, log: Path) -
     """Return what the command prints, and log its errors. tools/session.py runs it, so that it cannot outlive us."""
     rays = ("RAY_", "OMP_", "VIRTUAL_ENV", *foreign())  # set by Ray, of the environment that Ray is in, or the user's
     environment = {name: value for name, value in os.environ.items() if not name.startswith(rays)}
-    environment["LOCKS"] = "requirements.lock requirements-dev.lock requirements-cluster.lock"  # for setup.sh
+    environment["LOCKS"] = "requirements.lock requirements-dev.lock requirements-cluster.lock"  # for setup.sh, as this:
+    environment["TORCH"] = "gpu" if free_memory() else task["torch"]
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as errors, tempfile.TemporaryFile() as output:
         command, pipe = [sys.executable, "-c", task["session"], *command], subprocess.PIPE  # it closes when we die

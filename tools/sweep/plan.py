@@ -13,11 +13,10 @@ from typing import Any, NamedTuple
 from ruamel.yaml.error import YAMLError
 
 from cifar10.core.errors import UserError
-from cifar10.core.params import SPEED
+from cifar10.core.params import EVALUATION, SPEED
 from cifar10.core.params_file import parse_params
 from tools.params_editor import edited, flat
 from tools.records import committed_params
-from tools.sweep.refs import digest
 
 Values = dict[str, str]  # {"lr": "0.1", "muon.lr_ratio": "0.05"}
 
@@ -35,7 +34,7 @@ def plan(commit: str, base: str, recipe: Mapping[str, str], settings: Sequence[V
     """
     before = committed_params(commit)
     parse_params(base)
-    experiments, faults = list[Experiment](), list[str]()
+    experiments, trainings, faults = list[Experiment](), set[str](), list[str]()
     varied = [key for key in settings[0] if len({values[key] for values in settings}) > 1]
     last = [key.rpartition(".")[2] for key in varied]
     short = {key: end if last.count(end) == 1 else key for key, end in zip(varied, last, strict=True)}
@@ -46,7 +45,7 @@ def plan(commit: str, base: str, recipe: Mapping[str, str], settings: Sequence[V
             params = parse_params(edited(base, {**recipe, **values}), source).model_dump()
         except KeyError as error:
             raise UserError(f"'{error.args[0]}' is no parameter; params.yaml lists them") from None
-        except (YAMLError, TypeError) as error:
+        except (YAMLError, TypeError, ValueError) as error:  # an impossible date is a ValueError
             what = " ".join(f"{key}={value}" for key, value in values.items())
             raise UserError(f"{what} is not as params.yaml has it: {' '.join(str(error).split())}") from None
         except UserError as error:
@@ -56,14 +55,16 @@ def plan(commit: str, base: str, recipe: Mapping[str, str], settings: Sequence[V
         # What changes no byte does not count: workers, and whether the one thread was asked for or given by placed().
         bits = {key: value for key, value in changes.items() if key not in SPEED}
         bits["threads"] = 1 if params["threads"] == "auto" else params["threads"]
-        of_bits = hashlib.sha256(json.dumps([commit, bits], sort_keys=True).encode()).hexdigest()[:7]
+        of_bits = hashlib.sha256(json.dumps([commit, bits], sort_keys=True).encode()).hexdigest()[:10]
         name = re.sub(r"[^\w.+-]+|\.\.+", "-", f"{label or 'sweep'}_{of_bits}")
         experiments.append(Experiment(name, changes, params))
+        trainings.add(json.dumps({key: value for key, value in bits.items() if key not in EVALUATION}, sort_keys=True))
     if faults:
         raise UserError("\n".join(faults))
-    if len({digest(each.name) for each in experiments}) < len(experiments):  # those of 0.1 and 0.10 are equal
+    if len(trainings) < len(experiments):  # those of 0.1 and 0.10 are equal
         raise UserError(
-            "the sweep asks for the same experiment twice; name each value once, and no workers, which change no byte"
+            "the sweep asks for the same training twice; name each value once, and neither workers nor "
+            f"{', '.join(EVALUATION)}, which do not change it"
         )
     return experiments
 

@@ -95,13 +95,13 @@ def _kind(key: str) -> Any:
 
 
 def ends(wanted: Space) -> list[Values]:
-    """Return a setting with the first value of every range, and one with the last, to have both checked."""
-    settings: list[Values] = [{}, {}]
-    for key, each in wanted.distributions.items():
-        pair = each.choices if isinstance(each, CategoricalDistribution) else (each.low, each.high)
-        for setting, value in zip(settings, (pair[0], pair[-1]), strict=True):
-            setting[key] = f"{value:.10g}" if isinstance(value, float) else str(value)
-    return settings
+    """Return settings with every choice and both ends of every range, to have them checked."""
+    values = {
+        key: each.choices if isinstance(each, CategoricalDistribution) else (str(each.low), str(each.high))
+        for key, each in wanted.distributions.items()
+    }
+    most = max(map(len, values.values()))
+    return [{key: each[min(i, len(each) - 1)] for key, each in values.items()} for i in range(most)]
 
 
 def _text(value: Any, of: Distribution) -> str:

@@ -67,7 +67,8 @@ def experiment(clone: Path, task: dict[str, Any]) -> dict[str, Any]:
 
 def clone_commit(clone: Path, task: dict[str, Any]) -> None:
     """Clone this repository at the commit of the sweep, with the cache and checkpoints that all tasks here share."""
-    run_command(Path(), "git", "clone", "--quiet", "--shared", "--no-checkout", str(Path().absolute()), str(clone))
+    options = ("--quiet", "--shared", "--no-checkout", "--origin", "origin")  # whatever name the user has configured
+    run_command(Path(), "git", "clone", *options, str(Path().absolute()), str(clone))
     run_command(clone, "git", "checkout", "--quiet", "--detach", task["commit"])
     run_command(clone, "git", "remote", "set-url", "origin", task["url"])
     for key, value in zip(("user.name", "user.email"), task["user"], strict=True):
