@@ -9,9 +9,8 @@ from cifar10.core.errors import UserError
 from cifar10.core.files import write_atomically
 from cifar10.core.params import Params
 from cifar10.sources.datasets import load_dataset
-from cifar10.sources.fetch import DownloadError
 from cifar10.sources.pictures import read_pictures
-from stages.support.formats import read_bytes, write_json, write_split
+from stages.support.formats import write_json, write_split
 from stages.support.start import run_stage
 
 
@@ -20,23 +19,21 @@ def download(params: Params) -> None:
     if mirror and "://" not in mirror:
         # The path is relative to the main repository, even in a temporary clone.
         mirror = str(Path(os.environ.get("DVC_ROOT", "."), mirror).resolve())
-    try:
-        if params.dataset == "pictures":
-            dataset = read_pictures("pictures")
-        else:
-            dataset = load_dataset(params.dataset, user_cache_path("cifar10"), mirror)
-    except DownloadError as error:
-        raise UserError(
-            f"{error}. Put the file into a directory and name it: DATA_MIRROR=/that/directory dvc repro; or try the "
-            "embedded data: make demo"
-        ) from None
+    if params.dataset == "pictures":
+        dataset = read_pictures("pictures")
+    else:
+        dataset = load_dataset(params.dataset, user_cache_path("cifar10"), mirror)
     write_split("data/train", dataset.train)
     write_split("data/test", dataset.test)
     write_json("data/classes.json", dataset.classes)
     # DVC knows no optional dependency, so there is a file in any case. If train depended on the release, which is made
     # of its result, each release would make it outdated.
-    start = read_bytes("release/cifar10.safetensors") if params.pretrained else b"none\n"
-    write_atomically(Path("data/start.safetensors"), start)
+    start = Path("release/cifar10.safetensors")
+    try:
+        weights = start.read_bytes() if params.pretrained else b"none\n"
+    except OSError as error:
+        raise UserError(f"{start}: cannot be read: {error.strerror}; make it again: git restore release") from None
+    write_atomically(Path("data/start.safetensors"), weights)
 
 
 if __name__ == "__main__":

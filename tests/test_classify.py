@@ -138,6 +138,31 @@ def test_a_name_cannot_write_on_the_terminal(network: str, folder: Path, capsys:
     output, errors = capsys.readouterr()
     assert r"line\nend \x1b[31m.png  class" in output
     assert errors == "error: red\\x1b[31m: cannot be read: No such file or directory\n"
+    classes = ["a\x1b[2J", "b"]
+    data = onnx_bytes(Net("lattice", 0.0, classes=2), classes, Statistics([0.5] * 3, [0.25] * 3), "pictures")
+    (folder / "other.onnx").write_bytes(data)  # somebody else's
+    assert classify([name], "other.onnx", 2, as_json=False) == 0
+    output = capsys.readouterr().out
+    assert output.isprintable() or output.replace("\n", "").isprintable()
+    assert r"a\x1b[2J" in output
+
+
+def test_with_standard_error_closed_the_results_stay_alone(network: str, folder: Path) -> None:
+    command = [sys.executable, "-m", "cifar10", "classify", "--json", "a.png", "b.png", "--model", network]
+    env = os.environ | {"PYTHONPATH": str(ROOT / "src")}
+    done = subprocess.run(["sh", "-c", 'exec "$@" 2>&-', "sh", *command], cwd=folder, env=env, stdout=subprocess.PIPE)
+    assert [json.loads(line)["picture"] for line in done.stdout.splitlines()] == ["b.png"]
+    assert done.returncode == 1
+
+
+def test_what_a_phone_takes_is_refused_and_not_passed_over(
+    network: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "phone").mkdir()
+    (folder / "phone/IMG_1.HEIC").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
+    assert classify(["phone"], network, 1, as_json=False) == 1
+    said = "is of an unsupported kind, such as HEIC or a film; save it as PNG"
+    assert capsys.readouterr().err == f"error: phone/IMG_1.HEIC: {said}\n"
 
 
 def test_what_may_not_be_read_is_named(

@@ -22,6 +22,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from platformdirs import user_cache_path
+from requests.exceptions import ProxyError, SSLError
 from torchvision.datasets import CIFAR10
 from tqdm import tqdm
 
@@ -29,7 +30,7 @@ from cifar10.channel_statistics import channel_statistics
 from cifar10.core.errors import UserError
 from cifar10.core.params import Params
 from cifar10.sources.datasets import ARCHIVE, SHA256, load_dataset, read_cifar10, read_digits, verify_cifar10
-from cifar10.sources.fetch import DownloadError, Source, fetch
+from cifar10.sources.fetch import Source, fetch
 from stages.download import download
 
 BODY = np.random.default_rng(0).bytes(300_000)
@@ -162,13 +163,36 @@ def test_damaged_cache_is_noticed_and_replaced(
 ) -> None:
     (tmp_path / "archive").write_bytes(BODY[:-1] + b"x")
     assert fetch(server.source("good"), tmp_path, None).read_bytes() == BODY
-    assert "wrong content; fetching it again" in capsys.readouterr().err
+    assert capsys.readouterr().err == f"warning: {tmp_path}/archive: wrong content; fetching it again\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (SSLError("unable to get local issuer certificate"), "its certificate is not trusted; name your company's .*"),
+        (ProxyError("Cannot connect to proxy."), "the proxy cannot be reached"),
+    ],
+)
+def test_what_a_company_has_set_up_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, said: str
+) -> None:
+    monkeypatch.setattr("cifar10.sources.fetch._download", Mock(side_effect=error))
+    with pytest.raises(UserError, match=f"from any source: https://a/b: {said}"):
+        fetch(Source("b", ["https://a/b"], lambda _: None), tmp_path, None)
+
+
+def test_a_mirror_that_fails_is_named_although_another_address_answers(
+    server: Server, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fetch(server.source("404", "good"), tmp_path, "/typo")
+    said = "warning: /typo/archive: No such file or directory; trying the public hosts\n"
+    assert capsys.readouterr().err.startswith(said)
 
 
 def test_unreachable_names_every_address(server: Server, tmp_path: Path) -> None:
     source = server.source("404", "wrong")
     gone = "http://127.0.0.1:9/archive"  # the discard port: nobody listens
-    with pytest.raises(DownloadError) as error:
+    with pytest.raises(UserError) as error:
         fetch(source._replace(urls=[*source.urls, gone]), tmp_path / "cache", str(tmp_path / "mirror"))
     message = str(error.value)
     for part in (
@@ -310,11 +334,14 @@ def test_hostile_archives_are_refused(files: Files, tmp_path: Path, monkeypatch:
 
 def test_a_full_temporary_folder_is_named(files: Files, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     archive = pack(tmp_path / "a.tar.gz", files)
-    monkeypatch.setattr(Path, "write_bytes", Mock(side_effect=OSError(28, "No space left on device")))
-    with pytest.raises(
-        UserError, match=r"cannot be written: No space left on device; 190 MB needed, .* TMPDIR=/folder"
-    ):
-        read_cifar10(archive)
+    full = Mock(side_effect=OSError(28, "No space left on device"))
+    for function in ("pathlib.Path.write_bytes", "pathlib.Path.mkdir", "tempfile.mkdtemp"):
+        with monkeypatch.context() as patch:
+            patch.setattr(function, full)
+            with pytest.raises(UserError) as error:
+                read_cifar10(archive)
+        said = "cannot be written: No space left on device; 190 MB needed; free some space or name another folder: TM"
+        assert str(error.value) == f"the temporary folder: {said}PDIR=/folder"
 
 
 def test_an_archive_that_cannot_be_read_is_not_taken_for_a_bad_one(tmp_path: Path) -> None:

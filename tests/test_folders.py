@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import nullcontext
 from itertools import product
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +21,7 @@ from PIL import Image
 from cifar10.core.errors import UserError
 from cifar10.pictures.picture import read_picture
 from cifar10.pictures.reader import Reader
+from cifar10.sources.folders import _name
 from cifar10.sources.pictures import read_pictures
 
 
@@ -126,7 +129,14 @@ def test_names_in_other_alphabets_and_what_others_leave() -> None:
     kept = [f"pictures/{name}.dvc" for name in names]
     for left in ("pictures/.gitignore", *kept, "pictures/犬/Thumbs.db", "pictures/犬/.DS_Store"):
         Path(left).write_text("no picture", encoding="utf-8")
+    Path("pictures/__MACOSX/犬").mkdir(parents=True)
     assert read_pictures("pictures").classes == ["é", "кошка", "犬"]
+
+
+def test_names_are_utf8_whatever_the_locale_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.fsencode", lambda name: name.encode("latin-1"))  # as with LC_ALL=de_DE.ISO-8859-1
+    seen: Any = SimpleNamespace(name="é".encode().decode("latin-1"))
+    assert _name(seen) == "é"
 
 
 def test_every_bad_file_is_named_with_its_reason() -> None:
@@ -150,7 +160,7 @@ def test_every_bad_file_is_named_with_its_reason() -> None:
         f"pictures/dog/pipe: {no_file}",
         f"pictures/linked: {link}",
         f"pictures/loop: {no_file}",
-        "pictures/stray.png: is in no class's folder; move it into one",
+        "pictures/stray.png: is in no class's folder; move it into one, or out of pictures",
     ]
     assert lines[-3] == "pictures/cat/empty.png: is empty"
     assert lines[-2].startswith("pictures/cat/notes.txt: is not a picture; these formats can be read: PNG, JPEG")
@@ -163,7 +173,7 @@ def test_advice_that_can_be_followed() -> None:
         Path("pictures", name).mkdir(parents=True)
     save("loose.png", 9)
     assert faults() == [
-        "pictures/loose.png: is in no class's folder; move it into pictures/train/CLASS/",
+        "pictures/loose.png: is in no class's folder; move it into pictures/train/CLASS/, or out of it",
         "pictures/test: has no folders of classes; make them, or delete it",
         "pictures/valid: is beside train; move its pictures into pictures/train/CLASS/",
     ]

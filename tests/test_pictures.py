@@ -197,6 +197,19 @@ def test_a_photograph_is_turned_upright(tmp_path: Path, orientation: int) -> Non
     np.testing.assert_array_equal(pixels_of(tmp_path / "x.png"), seen)
 
 
+def test_damaged_exif_harms_no_pixel(tmp_path: Path) -> None:
+    Image.fromarray(COLOURS[:32, :32]).save(tmp_path / "x.png", exif=b"Exif\0\0no TIFF file")
+    np.testing.assert_array_equal(pixels_of(tmp_path / "x.png"), COLOURS[:32, :32])
+    exif = Image.Exif()
+    exif[0x0112], exif[0x0110] = 6, "camera"
+    wrong = exif.tobytes().replace(b"\x01\x10\0\x02", b"\x01\x00\0\x02")  # a width that is text
+    assert wrong != exif.tobytes()
+    seen = {name: tmp_path / f"{name}.png" for name in ("sound", "wrong")}
+    for path, data in zip(seen.values(), (exif.tobytes(), wrong), strict=True):
+        Image.fromarray(COLOURS[:32, :32]).save(path, exif=data)
+    np.testing.assert_array_equal(*map(pixels_of, seen.values()))
+
+
 def icon(image: bytes) -> bytes:
     """An ICO of one 16x16 picture, which the file claims this is."""
     return struct.pack("<HHHBBBBHHII", 0, 1, 1, 16, 16, 0, 0, 1, 32, len(image), 22) + image
@@ -219,6 +232,7 @@ REFUSED = {
     "empty": (b"", "is empty"),
     "blank": (b"\n\n", "is empty"),
     "text": (b"hello\n", "is not a picture; these formats can be read: PNG, JPEG, "),
+    "HEIC": (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", f"{KIND}, such as HEIC or a film; save it as PNG"),
     "SVG": (b'<?xml version="1.0"?>\n<svg xmlns="http://www.w3.org/2000/svg"/>', "is an SVG drawing, not pixels"),
     "truncated PNG": (saved("png", COLOUR)[:-100], "cannot be read: it is damaged: image file is truncated"),
     "truncated JPEG": (saved("jpeg", COLOUR)[:-200], "cannot be read: it is damaged: image file is truncated"),
@@ -335,6 +349,15 @@ def test_as_many_pixels_as_allowed_are_read(tmp_path: Path) -> None:
         assert 2 * 256_000_000 < peak(each) < MOST_MEMORY
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="macOS limits no memory")
+def test_a_decoder_has_one_thread(tmp_path: Path) -> None:
+    """Where numpy starts one for each of 16 cores, their memory alone is more than allowed."""
+    Image.fromarray(GREY.astype(np.uint16)).save(tmp_path / "x.png")
+    with reader.Reader() as each:
+        assert len(each.read(str(tmp_path / "x.png"), pipe=False)) == 3072
+        assert "Threads:\t1\n" in Path(f"/proc/{each._process.pid}/status").read_text(encoding="utf-8")
+
+
 @pytest.mark.skipif(shutil.which("ps") is None, reason="needs ps, which macOS has")
 def test_without_a_limit_a_decoder_is_watched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reader, "WATCHES", True)
@@ -372,3 +395,6 @@ def test_a_pipe_is_read_up_to_a_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reader, "MOST_BYTES", 4095)
     with pytest.raises(UserError, match="is too large for a pipe: at most 4,095 bytes"):
         reader._copy(io.BytesIO(bytes(4096)))
+    monkeypatch.setattr("tempfile.tempdir", "/no such folder")
+    with pytest.raises(UserError, match=r"^cannot be copied: No such file or directory; name another folder: TMPDIR="):
+        reader._copy(io.BytesIO(b"picture"))

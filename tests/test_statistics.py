@@ -12,3 +12,5 @@ def test_equals_numpy_on_the_whole_set(chunk: int) -> None:
     assert statistics.mean == pytest.approx((images / 255).mean((0, 1, 2)).tolist(), abs=1e-11)
     assert statistics.std == pytest.approx((images / 255).std((0, 1, 2)).tolist(), abs=1e-11)
     assert statistics == channel_statistics(images, 50)  # to the last bit, whatever the chunk
+    images[..., 2] = 77  # as in pictures of one colour, which must not be divided by 0
+    assert channel_statistics(images, chunk).std[2] == 1

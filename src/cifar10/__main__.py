@@ -7,21 +7,23 @@ import sys
 from pathlib import Path
 
 from cifar10.core.environment import isolate
+from cifar10.pictures import HOW, MOST_MEMORY, MOST_SECONDS
 
-DESCRIPTION = """\
+DESCRIPTION = f"""\
 Print the most probable classes of each picture.
 
-Of each picture the centre square is taken and scaled to 32x32 pixels (antialiased), transparency on white, of an
-animation the first frame. Colour profiles and a PNG's gAMA chunk are ignored. A picture may take 600 MB of memory and
-4.5 seconds of CPU time. One that cannot be read is named on standard error with the reason, the others continue, and
-the exit code is 1. The released network knows ten classes, and finds one of them in every picture."""
+The network gets {HOW}; of an animation the first
+frame. Colour profiles and a PNG's gAMA chunk are ignored. A picture may take {MOST_MEMORY // 10**6} MB of memory and
+{MOST_SECONDS} seconds of CPU time. One that cannot be read is named on standard error with the reason, the others
+continue, and the exit code is 1. The released network knows ten classes, and finds one of them in every picture."""
 
 
 def main() -> None:
     # Ctrl-C, and a reader that ends (`| head`), end this process without a traceback, also during the imports below.
-    for name in ("SIGINT", "SIGPIPE"):
-        if hasattr(signal, name):
-            signal.signal(getattr(signal, name), signal.SIG_DFL)
+    for number in (signal.SIGINT, signal.SIGPIPE):
+        signal.signal(number, signal.SIG_DFL)
+    if sys.stderr is None:  # closed; print would write errors among the results
+        sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
     parser = argparse.ArgumentParser(prog="cifar10")
     command = parser.add_subparsers(required=True, metavar="classify").add_parser(
         "classify", help="what is in a picture", description=DESCRIPTION, formatter_class=argparse.RawTextHelpFormatter

@@ -7,7 +7,7 @@ from cifar10.core.data import Statistics
 
 
 def channel_statistics(images: NDArray[np.uint8], chunk: int = 4096) -> Statistics:
-    """Return mean and std over all pixels of uint8 images (N, H, W, 3), in 0...1.
+    """Return mean and std over all pixels of uint8 images (N, H, W, 3), in 0...1; 1 for the std of a constant channel.
 
     It counts each of the 256 values, `chunk` images at a time, so it needs no float copy of the images, and the result
     is the same for every chunk size.
@@ -21,4 +21,4 @@ def channel_statistics(images: NDArray[np.uint8], chunk: int = 4096) -> Statisti
     shares = counts / counts.sum(axis=1, keepdims=True)
     mean = shares @ values
     std = np.sqrt((shares * (values - mean[:, None]) ** 2).sum(axis=1))
-    return Statistics(mean.tolist(), std.tolist())
+    return Statistics(mean.tolist(), np.where(std > 0, std, 1.0).tolist())  # by which images are divided

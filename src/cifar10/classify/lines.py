@@ -21,6 +21,7 @@ RELEASE = Path(__file__).resolve().parents[3] / "release/cifar10.onnx"
 SUFFIXES = {
     *(".png", ".jpg", ".jpeg", ".jfif", ".mpo", ".gif", ".webp", ".avif", ".bmp", ".tif", ".tiff"),
     *(".jp2", ".ppm", ".pgm", ".pbm", ".pnm", ".ico"),
+    *(".heic", ".heif"),  # which cannot be read, and must not be passed over in silence
 }
 
 
@@ -96,7 +97,7 @@ class _Output:
 
     def begin(self, names: list[str]) -> None:
         self.width = min(60, max((len(printable(name)) for name in names), default=0))
-        self.bar = len(names) > BATCH_SIZE and sys.stderr is not None and sys.stderr.isatty()
+        self.bar = len(names) > BATCH_SIZE and sys.stderr.isatty()
 
     def progress(self, sources: list[tuple[str, bool]]) -> Iterator[tuple[str, bool]]:
         if not self.bar:
@@ -116,8 +117,8 @@ class _Output:
                 predictions = [{"class": each, "probability": round(value, 6)} for each, value in best]
                 self._print(json.dumps({"picture": name, "predictions": predictions}))
             else:
-                widest = min(24, max(map(len, self.classes)))
-                cells = [f"{each:<{widest}} {100 * value:5.1f} %" for each, value in best]
+                widest = min(24, max(map(len, map(printable, self.classes))))
+                cells = [f"{printable(each):<{widest}} {100 * value:5.1f} %" for each, value in best]
                 self._print(f"{printable(name):<{self.width}}  {'   '.join(cells)}")
         if sys.stdout is not None:
             sys.stdout.flush()

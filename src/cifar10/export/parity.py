@@ -14,14 +14,10 @@ def torch_probabilities(network: Net, images: NDArray[np.uint8], statistics: Sta
     It ignores device, precision and threads of params.yaml, so that export does not depend on them.
     """
     mean, std = (torch.tensor(values).view(3, 1, 1) for values in statistics)
-    threads = torch.get_num_threads()
     torch.set_num_threads(1)  # another number of threads gives other bits
-    try:
-        with torch.inference_mode():
-            parts = [
-                network((torch.from_numpy(np.array(batch)).permute(0, 3, 1, 2) / 255 - mean) / std).softmax(1)
-                for batch in np.array_split(images, max(1, len(images) // 100))
-            ]
-    finally:
-        torch.set_num_threads(threads)
+    with torch.inference_mode():
+        parts = [
+            network((torch.from_numpy(np.array(batch)).permute(0, 3, 1, 2) / 255 - mean) / std).softmax(1)
+            for batch in np.array_split(images, max(1, len(images) // 100))
+        ]
     return torch.cat(parts).numpy()

@@ -71,6 +71,8 @@ def _factory(start: bytes) -> Callable[[IO[bytes], str], ImageFile.ImageFile]:
             factory, accept = Image.OPEN.get(name, (None, None))
             if factory and accept and accept(start[:16]) is True:
                 return factory
+    if start[4:8] == b"ftyp":
+        raise UserError("is of an unsupported kind, such as HEIC or a film; save it as PNG")
     raise UserError(f"is not a picture; these formats can be read: {', '.join(FORMATS)}")
 
 
@@ -78,7 +80,13 @@ def _scaled(image: ImageFile.ImageFile, file: BinaryIO) -> Image.Image:
     """Decode the first frame, turn it upright, and do what HOW says. At most two copies exist at a time."""
     depth = depth_of(image, file)
     image.draft(None, (8 * SIDE, 8 * SIDE))  # decodes a JPEG at down to an eighth of its size, four times faster
-    ImageOps.exif_transpose(image, in_place=True)
+    image.load()
+    try:
+        ImageOps.exif_transpose(image, in_place=True)
+    except MemoryError:
+        raise
+    except Exception:  # of damaged EXIF, in whatever way; the pixels are sound
+        pass
     side = min(image.size)
     left, top = (image.width - side) // 2, (image.height - side) // 2
     square = image.crop((left, top, left + side, top + side))

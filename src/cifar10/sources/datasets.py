@@ -15,7 +15,6 @@ from PIL import Image
 from cifar10.core import SIDE
 from cifar10.core.data import Dataset, Split
 from cifar10.core.errors import UserError
-from cifar10.core.files import free_space
 from cifar10.sources.fetch import Source, fetch
 
 
@@ -37,18 +36,18 @@ def read_cifar10(archive: Path) -> Dataset:
     """
     from torchvision.datasets import CIFAR10  # imported here, because it imports torch
 
-    with tempfile.TemporaryDirectory(prefix="cifar10-") as folder:
-        files = Path(folder, CIFAR10.base_folder)
-        files.mkdir()
-        for name, data in verified_files(archive):
-            try:
+    try:
+        with tempfile.TemporaryDirectory(prefix="cifar10-") as folder:
+            files = Path(folder, CIFAR10.base_folder)
+            files.mkdir()
+            for name, data in verified_files(archive):
                 (files / name).write_bytes(data)
-            except OSError as error:
-                raise UserError(
-                    f"{folder}: cannot be written: {error.strerror}; 190 MB needed, {free_space(files)} free; "
-                    "free some space or name another folder: TMPDIR=/folder"
-                ) from None
-        train, test = (CIFAR10(folder, train=train) for train in (True, False))
+            train, test = (CIFAR10(folder, train=train) for train in (True, False))
+    except OSError as error:
+        raise UserError(
+            f"the temporary folder: cannot be written: {error.strerror}; 190 MB needed; "
+            "free some space or name another folder: TMPDIR=/folder"
+        ) from None
     splits = [Split(np.asarray(split.data), np.asarray(split.targets, dtype=np.uint8)) for split in (train, test)]
     return Dataset(splits[0], splits[1], list(train.classes))
 

@@ -20,10 +20,6 @@ TIMEOUT = (10, 30)  # seconds to connect, seconds without a byte
 ATTEMPTS = 5  # per address; each resumes the one before
 
 
-class DownloadError(UserError):
-    """Say that no source delivered the file."""
-
-
 class Source(NamedTuple):
     filename: str
     urls: Sequence[str]
@@ -34,7 +30,7 @@ def fetch(source: Source, cache: Path, mirror: str | None) -> Path:
     """Return the path of the verified file. Try `mirror` (a directory or URL prefix) before the source's addresses.
 
     A file in `cache` is used again, and an interrupted download is resumed, even from another address. Raise
-    DownloadError, which names every address with its reason, if none delivers the file.
+    UserError, which names every address with its reason, if none delivers the file.
     """
     addresses = [*([mirror.rstrip("/") + "/" + source.filename] if mirror else []), *source.urls]
     try:
@@ -55,7 +51,7 @@ def _first(source: Source, addresses: Sequence[str], cache: Path) -> Path:
             source.verify(target)
             return target
         except ValueError as error:
-            print(f"{target}: {error}; fetching it again", file=sys.stderr)
+            print(f"warning: {target}: {error}; fetching it again", file=sys.stderr)
             target.unlink()
     reasons = []
     for address in addresses:
@@ -67,7 +63,12 @@ def _first(source: Source, addresses: Sequence[str], cache: Path) -> Path:
             return target
         except (requests.RequestException, ValueError) as error:
             reasons.append(f"{address}: {_reason(error)}")
-    raise DownloadError(f"{source.filename} could not be downloaded from any source: {'; '.join(reasons)}")
+            if address not in source.urls:  # the mirror that the user has named
+                print(f"warning: {reasons[-1]}; trying the public hosts", file=sys.stderr)
+    raise UserError(
+        f"{source.filename} could not be downloaded from any source: {'; '.join(reasons)}. Put the file into a "
+        "directory and name it: DATA_MIRROR=/that/directory dvc repro; or try the embedded data: make demo"
+    )
 
 
 def _local(path: Path, verify: Callable[[Path], None]) -> Path:
@@ -138,6 +139,10 @@ def _reason(error: Exception) -> str:
         return "no answer in time"
     if isinstance(error, requests.exceptions.ChunkedEncodingError):
         return "broke off, and again when resumed"
+    if isinstance(error, requests.exceptions.SSLError):
+        return "its certificate is not trusted; name your company's certificates: REQUESTS_CA_BUNDLE=/file.pem"
+    if isinstance(error, requests.exceptions.ProxyError):
+        return "the proxy cannot be reached"
     if isinstance(error, requests.ConnectionError):
         return "no answer in time" if "timed out" in str(error) else "cannot be reached"
     return " ".join(str(error).split())

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from cifar10.core.errors import UserError
 from cifar10.pictures import printable
 
-LEFT = ("Thumbs.db", "desktop.ini")  # by file managers
+LEFT = ("Thumbs.db", "desktop.ini", "__MACOSX")  # by file managers
 IGNORED = ("__pycache__", "dvc_plots")  # by DVC, see .dvcignore
 SPLITS = ("train", "test")
 UNNAMEABLE = {"Cc", "Cs", "Zl", "Zp"}  # Unicode's categories of control codes, invalid bytes and line ends
@@ -60,14 +60,15 @@ class Found:
         elif _is_folder(entry):
             self._fault(entry, f"is beside {split[0]}; move its pictures into {self.folder}/{split[0]}/CLASS/")
         else:
-            self._fault(entry, f"is in no class's folder; move it into {self.folder}/{split[0]}/CLASS/")
+            self._fault(entry, f"is in no class's folder; move it into {self.folder}/{split[0]}/CLASS/, or out of it")
 
     def _add_classes(self, folder: Path, part: str) -> None:
         names = set[str]()
         for entry in self._entries(folder):
             name = _name(entry)
             if not _is_folder(entry):
-                self._fault(entry, "is in no class's folder; move it into one" if _is_file(entry) else NO_FILE)
+                move = f"is in no class's folder; move it into one, or out of {self.folder}"
+                self._fault(entry, move if _is_file(entry) else NO_FILE)
             elif entry.is_symlink():
                 self._fault(entry, LINK)
             elif name in IGNORED or name.endswith(".dvc") or {unicodedata.category(c) for c in name} & UNNAMEABLE:
@@ -87,7 +88,7 @@ class Found:
                 self._fault(entry, "is a folder in a class's folder; move its pictures up into that")
             elif not _is_file(entry):
                 self._fault(entry, NO_FILE)
-            elif any(unicodedata.category(each) == "Cs" for each in entry.name):
+            elif any(unicodedata.category(each) == "Cs" for each in _name(entry)):
                 self._fault(entry, "has a name that is not UTF-8; rename it")
             else:
                 self.pictures.append(Picture(Path(entry.path), part, label))
@@ -138,4 +139,5 @@ def _is_file(entry: "os.DirEntry[str]") -> bool:
 
 
 def _name(entry: "os.DirEntry[str]") -> str:
-    return unicodedata.normalize("NFC", entry.name)  # macOS may write é as two characters
+    name = os.fsencode(entry.name).decode(errors="surrogateescape")  # whatever encoding the user's locale names
+    return unicodedata.normalize("NFC", name)  # macOS may write é as two characters
