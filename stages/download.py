@@ -5,12 +5,11 @@ from pathlib import Path
 
 from platformdirs import user_cache_path
 
-from cifar10.core.errors import UserError
 from cifar10.core.files import write_atomically
 from cifar10.core.params import Params
 from cifar10.sources.datasets import load_dataset
 from cifar10.sources.pictures import read_pictures
-from stages.support.formats import write_json, write_split
+from stages.support.formats import read_bytes, write_json, write_split
 from stages.support.start import run_stage
 
 
@@ -28,12 +27,8 @@ def download(params: Params) -> None:
     write_json("data/classes.json", dataset.classes)
     # DVC knows no optional dependency, so there is a file in any case. If train depended on the release, which is made
     # of its result, each release would make it outdated.
-    start = Path("release/cifar10.safetensors")
-    try:
-        weights = start.read_bytes() if params.pretrained else b"none\n"
-    except OSError as error:
-        raise UserError(f"{start}: cannot be read: {error.strerror}; make it again: git restore release") from None
-    write_atomically(Path("data/start.safetensors"), weights)
+    start = read_bytes("release/cifar10.safetensors", "git restore release") if params.pretrained else b"none\n"
+    write_atomically(Path("data/start.safetensors"), start)
 
 
 if __name__ == "__main__":

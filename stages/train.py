@@ -51,7 +51,7 @@ def train_stage(params: Params) -> None:
     torch.manual_seed(params.seed)
     model = Net(params.execution, params.dropout, len(classes))
     if params.pretrained:
-        with explained("data/start.safetensors"):
+        with explained("data/start.safetensors", "git restore release; dvc repro"):
             load_features("data/start.safetensors", model)
     training = Training(model, split, validation, statistics, params, runtime)
     identity = training_identity(params, runtime.describe(), declared_files("train"))

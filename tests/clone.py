@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from subprocess import PIPE, STDOUT
 
+import psutil
+
 from tools.params_editor import edited
 from tools.same import CPU
 
@@ -39,6 +41,14 @@ def committed(path: str) -> bytes:
 def changed(text: str, **params: object) -> str:
     """The text of params.yaml with these top-level values; a string is read as YAML."""
     return edited(text, params)
+
+
+def running(pid: int) -> bool:
+    """False for a zombie, which some containers never remove."""
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 class Clone:
@@ -87,7 +97,14 @@ class Clone:
         """Nothing of the user's: no configuration of git or DVC, no cache, no network."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("GIT_", "DVC_", "DATA_"))}
         own = self.path.parent / "of its own"
-        folders = ("HOME", "XDG_CACHE_HOME", "DVC_GLOBAL_CONFIG_DIR", "DVC_SYSTEM_CONFIG_DIR", "DVC_SITE_CACHE_DIR")
+        folders = (
+            "HOME",
+            "XDG_CACHE_HOME",
+            "XDG_CONFIG_HOME",
+            "DVC_GLOBAL_CONFIG_DIR",
+            "DVC_SYSTEM_CONFIG_DIR",
+            "DVC_SITE_CACHE_DIR",
+        )
         person = ("GIT_AUTHOR_NAME", "GIT_AUTHOR_EMAIL", "GIT_COMMITTER_NAME", "GIT_COMMITTER_EMAIL")
         return kept | {
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",

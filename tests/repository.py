@@ -13,6 +13,7 @@ def init(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, "test@example.invalid")
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
     monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+    monkeypatch.setenv("XDG_CONFIG_HOME", os.devnull)  # where git/ignore may be
     monkeypatch.chdir(path)
     git("init", "-q", "-b", "main")
 

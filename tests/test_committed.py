@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,7 @@ def test_the_lock_belongs_to_the_files(stage: str) -> None:
     assert any(entry["md5"].endswith(".dir") for entry in entries)
 
 
+@cache
 def md5(path: str) -> str:
     return hashlib.md5(committed(path)).hexdigest()
 

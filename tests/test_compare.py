@@ -81,15 +81,15 @@ class Repository:
         self.path = path
         (path / "recipes").mkdir(parents=True)
         (path / "params.yaml").write_text(yaml.safe_dump(BASE))
-        self.head = self.commit("refs/heads/main", {"params.yaml": yaml.safe_dump(BASE).encode()})
+        self.commit("refs/heads/main", {"params.yaml": yaml.safe_dump(BASE).encode()})
+        self.head = git("rev-parse", "refs/heads/main")
 
-    def commit(self, ref: str, content: Mapping[str, bytes], parent: str = "") -> str:
+    def commit(self, ref: str, content: Mapping[str, bytes], parent: str = "") -> None:
         stream = f"commit {ref}\ncommitter t <t@example.invalid> 0 +0000\ndata 0\n".encode()
         stream += f"from {parent}\n".encode() if parent else b""
         for path, data in content.items():
             stream += f"M 100644 inline {path}\ndata {len(data)}\n".encode() + data + b"\n"
         git("fast-import", "--quiet", "--force", data=stream)
-        return git("rev-parse", ref)
 
     def experiment(
         self,
@@ -109,7 +109,8 @@ class Repository:
         content = files(BASE | params, train, test, run or {}, md5 or {}, model or f"model of {name}")
         kept = {path: data for path, data in (content | dict(change or {})).items() if data is not None}
         if name == "HEAD":
-            self.head = self.commit("refs/heads/main", kept, self.head)
+            self.commit("refs/heads/main", kept, self.head)
+            self.head = git("rev-parse", "refs/heads/main")
         else:
             self.commit(f"refs/exps/{self.head[:2]}/{self.head[2:]}/{name}", kept)
 

@@ -77,7 +77,13 @@ def blocks(page: Path, language: str) -> list[str]:
     return re.findall(rf"(?ms)^ *```{language}\n(.*?)^ *```$", page.read_text(encoding="utf-8"))
 
 
-COMMANDS = [line for page in PAGES for block in blocks(page, "sh") for line in block.splitlines()]
+COMMANDS, SAID = list[str](), list[tuple[str, str]]()  # and (command, a line that it prints)
+for page in PAGES:
+    for line in "".join(blocks(page, "sh")).splitlines():
+        if line.startswith("# "):
+            SAID.append((COMMANDS[-1], line.removeprefix("# ")))
+        else:
+            COMMANDS.append(line)
 
 
 def test_no_command_is_excused_that_is_not_there() -> None:
@@ -92,6 +98,8 @@ def test_the_commands_run(clone: Clone) -> None:
     assert clone.ran(output["dvc repro"]) == []
     assert "up to date" in output["dvc status"]
     tables = [said for command, said in output.items() if command.startswith("dvc exp show")]
+    assert SAID
+    assert [line for command, line in SAID if line not in output[command].splitlines()] == []
     assert any(re.search("Experiment +accuracy +seed +lr", table) for table in tables)  # as in docs/experiments.md
 
 

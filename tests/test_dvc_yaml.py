@@ -9,9 +9,15 @@ import pytest
 import yaml
 
 from cifar10.core.params import SPEED, Params
+from tests.clone import ROOT
 
-ROOT = Path(__file__).parent.parent
 STAGES: dict[str, dict[str, Any]] = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+
+
+@cache
+def nodes(file: Path) -> list[ast.AST]:
+    """Every node of a file's syntax tree."""
+    return list(ast.walk(ast.parse(file.read_text(encoding="utf-8"))))
 
 
 def imported(file: Path, found: set[Path]) -> set[Path]:
@@ -21,7 +27,7 @@ def imported(file: Path, found: set[Path]) -> set[Path]:
     found.add(file)
     if file.parts[-2:] == ("pictures", "reader.py"):  # it starts the decoder as a process
         imported(file.with_name("decoder.py"), found)
-    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+    for node in nodes(file):
         modules = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
         if isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{file}: a relative import, which this test does not follow"
@@ -48,7 +54,7 @@ def used_params(file: Path) -> set[str]:
     """Attributes read from whatever is called `params`."""
     names = {
         node.attr
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        for node in nodes(file)
         if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "params"
     }
     return names - {"model_dump", "model_copy"}
@@ -58,7 +64,7 @@ def read_files(file: Path) -> set[str]:
     """Literal first arguments of read_...() and load_...()."""
     return {
         str(node.args[0].value)
-        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        for node in nodes(file)
         if isinstance(node, ast.Call)
         and isinstance(node.func, ast.Name)
         and node.func.id.startswith(("read_", "load_"))

@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import site
 import subprocess
 import sys
 from pathlib import Path
@@ -20,7 +21,13 @@ def test_no_child_inherits_what_git_exports_to_a_hook(monkeypatch: pytest.Monkey
         "PYTHONUNBUFFERED": "1",
         "LANG": "C",
     }
-    dropped = {"GIT_CONFIG_KEY_0": "a", "PIP_USER": "1", "UV_TARGET": "x", "OMP_DYNAMIC": "true"} | HOSTILE
+    dropped = {
+        "GIT_CONFIG_KEY_0": "a",
+        "PIP_USER": "1",
+        "UV_TARGET": "x",
+        "OMP_DYNAMIC": "true",
+        "LOKY_MAX_CPU_COUNT": "1",
+    } | HOSTILE
     for name, value in (dict.fromkeys(names, "x") | dropped | kept).items():
         monkeypatch.setenv(name, value)
     code = "import os, stages; os.system('env')"
@@ -36,9 +43,13 @@ def test_no_child_inherits_what_git_exports_to_a_hook(monkeypatch: pytest.Monkey
 def test_no_other_library_than_that_of_the_environment(tmp_path: Path) -> None:
     (tmp_path / "numpy.py").write_text("print('not ours')\n")
     code = "import sys, tools, numpy; print(numpy.__name__, len([path for path in sys.path if not path]))"
-    environment = os.environ | {"PYTHONPATH": f"{tmp_path}{os.pathsep}"}
-    output = subprocess.check_output([sys.executable, "-c", code], cwd=ROOT, env=environment, encoding="utf-8")
-    assert output == "numpy 1\n"
+    # As typed with a slash, and as some images name what is there anyway: the environment's own packages, the folder.
+    paths = os.pathsep.join([f"{tmp_path}/", "", *site.getsitepackages(), "."])
+    environment = os.environ | {"PYTHONPATH": paths}
+    for options in ([], ["-I"]):
+        start = [sys.executable, *options, "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r}); {code}"]
+        output = subprocess.check_output(start, cwd=ROOT, env=environment, encoding="utf-8")
+        assert output == f"numpy {1 - len(options)}\n"
 
 
 def test_a_rebase_in_a_linked_worktree_changes_nothing_else(tmp_path: Path) -> None:
@@ -67,5 +78,6 @@ def test_a_name_outside_the_terminals_alphabet_is_printed() -> None:
 
 def test_nothing_is_left_in_the_users_folders(reproduced: Clone) -> None:
     """After the whole pipeline on digits, run by DVC; conftest.py has matplotlib's cache in another place."""
-    home = reproduced.path.parent / "of its own"
+    home = Path(reproduced.environment()["HOME"]).parent
+    assert home.is_dir()
     assert [path for path in home.rglob("*") if path.is_file() and "dvc_site" not in str(path)] == []

@@ -23,7 +23,7 @@ def test_a_recipe_trains_as_it_is_whatever_the_workspace_holds_and_what_was_come
     default = load_params((ROOT / "recipes/default.yaml").read_bytes())
     found = flat(parse_params(params.read_text()).model_dump())
     assert {key: found[key] for key in default} == default | tiny | {"seed": 3}
-    assert "[tiny-s3]" in clone.run("dvc", "exp", "list").split()
+    assert "tiny-s3" in [ref.name for ref in experiment_refs(str(clone.path))]
     second = clone.outputs()
     assert {name for name in first if first[name] != second[name]} >= {"models/model.safetensors", "plots/loss.csv"}
     assert re.search(r"lr +0\.2 +0\.01", clone.run("dvc", "params", "diff"))
@@ -55,11 +55,22 @@ def test_what_others_leave_beside_the_code_outdates_nothing(clone: Clone, monkey
     assert not [line for line in new if line.endswith(("dvc_plots/", "checkpoints", ".venv"))]
 
 
-def test_temporary_experiments_run_this_code_and_resume_where_they_were_stopped(clone: Clone) -> None:
+def test_a_training_is_resumed_whoever_has_ended_it_also_in_a_temporary_experiment(clone: Clone) -> None:
     before = clone.outputs()
-    command = ("dvc", "exp", "run", "--temp", "--name", "aside", "-S", "epochs=4", "-S", "dropout=0.1", "train")
+    clone.set_params(epochs=9, dropout=0.1)
+    process = clone.start("dvc", "repro", "-s", "train")
+    clone.read_until(process, "epoch  1/9")
+    assert (clone.path / "plots/loss.csv").read_text().startswith("epoch,split,loss,best\n1,train,")  # while it runs
+    process.kill()
+    output, _ = process.communicate()  # the stage writes to the same pipe until its end, which comes when DVC dies
+    assert "error: train: stopped by SIGTERM after epoch " in output
+    clone.run("git", "checkout", "-q", ".")
+    clone.run("dvc", "checkout", "-q")
+    assert clone.outputs() == before
+
+    command = ("dvc", "exp", "run", "--temp", "--name", "aside", "-S", "epochs=9", "-S", "dropout=0.1", "train")
     process = clone.start(*command)
-    clone.read_until(process, "epoch  1/4")
+    assert "resuming after epoch " in clone.read_until(process, "resuming after epoch ")
     children = psutil.Process(process.pid).children(recursive=True)
     next(child for child in children if child.cmdline()[-2:] == ["stages", "train"]).terminate()
     output, _ = process.communicate()
@@ -68,7 +79,7 @@ def test_temporary_experiments_run_this_code_and_resume_where_they_were_stopped(
     assert "exited with 143" in output
     output = clone.run(*command)
     assert clone.ran(output) == ["train"]
-    assert re.search(r"resuming after epoch \d+, step \d+ of the next\nepoch  \d/4", output)
+    assert re.search(r"resuming after epoch \d+, step \d+ of the next\nepoch  \d/9", output)
     assert not list((clone.path / "checkpoints").iterdir())
     assert clone.outputs() == before
     (aside,) = [ref for ref in experiment_refs(str(clone.path)) if ref.name == "aside"]

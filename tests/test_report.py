@@ -6,7 +6,7 @@ import html
 import json
 import os
 import re
-import subprocess
+import runpy
 import sys
 from io import BytesIO
 from pathlib import Path
@@ -20,7 +20,7 @@ from PIL import Image
 from cifar10.core.data import Split
 from cifar10.core.errors import UserError
 from stages.support.formats import write_split
-from tests.clone import PARAMS, ROOT, changed
+from tests.clone import PARAMS, changed
 from tests.repository import commit, git, init
 from tools.records import RESTORE
 from tools.report import main
@@ -235,10 +235,13 @@ def test_errors_end_with_one_line_and_leave_the_page(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     page = report(monkeypatch)
-    command = [sys.executable, "-m", "tools.report", "--compare", "nonsense"]
-    run = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    monkeypatch.setattr(sys, "argv", ["report", "--compare", "nonsense"])
+    monkeypatch.delitem(sys.modules, "tools.report")  # otherwise runpy warns
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as stop:
+        runpy.run_module("tools.report", run_name="__main__")
     said = "error: report: nonsense is neither a commit nor an experiment; make show lists the experiments\n"
-    assert (run.returncode, run.stdout, run.stderr) == (1, "", said)
+    assert (stop.value.code, *capsys.readouterr()) == (1, "", said)
     Path("params.yaml").write_text("lr: -1\nepochs: 0\n", encoding="utf-8")
     lines = fails(monkeypatch, capsys, code=2)
     assert "error: report: params.yaml: lr: must be > 0 (got -1)" in lines

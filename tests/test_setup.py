@@ -6,6 +6,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import venv
 import zipfile
 from copy import copy
 from pathlib import Path
@@ -79,7 +80,7 @@ class Project:
         tools = {"uv": "0.13.9", "vl_convert": "1.9", "numpy": "2.4.6"}  # numpy is in both, as packaging is
         (path / "requirements-dev.lock").write_text("".join(wheel(index, *tool) for tool in tools.items()))
 
-        subprocess.run([sys.executable, "-m", "venv", "--without-pip", path / ".venv"], check=True)
+        venv.create(path / ".venv", symlinks=True)
         (self.site,) = path.glob(".venv/lib/python*/site-packages")
         (self.site / "pip").mkdir()
         (self.site / "pip" / "__main__.py").write_text(PIP)

@@ -192,6 +192,8 @@ def test_pictures_of_classes_with_unusual_names(clone: Clone, capsys: pytest.Cap
     assert (low, high) == pytest.approx(wilson(accuracy, 20))
     clone.set_params(batch_size=53)
     refused(STAGES["train"], capsys, 2)
+    Path("data/start.safetensors").write_bytes(b"damaged")
+    assert "repair it with: git restore release; dvc repro\n" in refused(STAGES["train"], capsys)
     Path("release/cifar10.safetensors").unlink()
-    said = "release/cifar10.safetensors: cannot be read: No such file or directory; make it again: git restore release"
-    assert said in refused(STAGES["download"], capsys, 1)
+    said = "release/cifar10.safetensors: is missing; make it with: git restore release\n"
+    assert said in refused(STAGES["download"], capsys)

@@ -3,7 +3,7 @@ import re
 from collections.abc import Iterator
 from copy import deepcopy
 from errno import ENOSPC
-from itertools import count
+from itertools import count, pairwise
 from multiprocessing import active_children
 from pathlib import Path
 from signal import SIGHUP, SIGTERM
@@ -283,7 +283,6 @@ def test_workers_that_the_system_does_not_start_are_named(
 
 def test_without_averaging_the_result_is_the_network_itself(params: Params, split: Split) -> None:
     training = started(params, split, ema=0.0)
-    train(training)
     assert training.learner.network is training.learner.model
 
 
@@ -318,15 +317,16 @@ def test_stopped_after_any_step_it_resumes_with_the_same_bits(
     settings: dict[str, Any],
 ) -> None:
     expected, history = trained(params, split, epochs=3, **settings)
-    for steps in stops:  # of 9: in the middle of an epoch and at its end
-        checkpoints = Checkpoints(tmp_path / str(steps), "key")
-        with pytest.raises(StoppedError, match=r"^stopped by SIGTERM after .*, and saved$") as stop:
-            stopped_in(steps, SIGTERM, started(params, split, epochs=3, **settings), checkpoints)
-        assert stop.value.exit_code == 143
+    checkpoints = Checkpoints(tmp_path, "key")
+    for before, steps in pairwise((0, *stops)):  # of 9: in the middle of an epoch and at its end
         # Another initialisation and two workers: nothing of them may show.
-        resumed = started(params, split, init_seed=5, epochs=3, workers=2 if steps == 5 else 0, **settings)
-        train(resumed, checkpoints)
-        assert "resuming after epoch" in capsys.readouterr().out
-        for name, tensor in resumed.learner.network.state_dict().items():
-            assert torch.equal(tensor, expected[name]), (steps, name)
-        assert (resumed.history.epochs, resumed.history.lr) == (history.epochs, history.lr)
+        training = started(params, split, init_seed=before, epochs=3, workers=2 if before == 5 else 0, **settings)
+        with pytest.raises(StoppedError, match=r"^stopped by SIGTERM after .*, and saved$") as stop:
+            stopped_in(steps, SIGTERM, training, checkpoints)
+        assert stop.value.exit_code == 143
+    training = started(params, split, init_seed=9, epochs=3, **settings)
+    train(training, checkpoints)
+    assert capsys.readouterr().out.count("resuming after epoch") == len(stops)
+    for name, tensor in training.learner.network.state_dict().items():
+        assert torch.equal(tensor, expected[name]), name
+    assert (training.history.epochs, training.history.lr) == (history.epochs, history.lr)

@@ -8,7 +8,7 @@ from tests.clone import PARAMS, RESULTS, TINY, Clone, changed, committed, git
 
 # Those that read this repository itself, and one that makes a clone of it.
 COMMENTS = "test_comments_of_the_committed_file_are_the_descriptions_of_the_schema"
-READERS = ("committed.py", "dvc_yaml.py", f"params.py::{COMMENTS}", "recipes.py", "workspace.py")
+READERS = ("committed.py", f"params.py::{COMMENTS}", "recipes.py", "workspace.py")
 
 
 def test_a_clone_has_nothing_of_the_workspace_but_its_code(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ def main() -> None:
         raise UserError(f"{' '.join(doubts)} Make them again: dvc repro, or: {RESTORE} && dvc checkout")
     # After a release its own files differ from those that `download` has seen; that changes no network.
     check_lock(Path(), recorded.outs | {str(RELEASE): ""})
-    if dirty := git("status", "--porcelain", "--", "src", "stages", "requirements.lock"):
+    if dirty := git("status", "--porcelain", "--untracked-files=all", "--", "src", "stages", "requirements.lock"):
         raise UserError(
             f"the card names the commit of the code, but {dirty.split()[-1]} is not committed; git commit first"
         )

@@ -21,8 +21,8 @@ from cifar10.core.files import file_digest, replacing, write_atomically
 DIGESTS = "sha256.json"
 
 
-def read_bytes(path: str) -> bytes:
-    with explained(path):
+def read_bytes(path: str, repair: str) -> bytes:
+    with explained(path, repair):
         return Path(path).read_bytes()
 
 
@@ -115,13 +115,13 @@ def write_csv(path: str, header: Iterable[str], rows: Iterable[Iterable[object]]
 
 
 @contextmanager
-def explained(path: str) -> Iterator[None]:
+def explained(path: str, repair: str = "") -> Iterator[None]:
     """Turn errors of code that reads `path` into a UserError, which says how to make or repair the file."""
     try:
         yield
     except FileNotFoundError:
-        raise UserError(f"{path}: is missing; make it with: dvc repro") from None
+        raise UserError(f"{path}: is missing; make it with: {repair or 'dvc repro'}") from None
     except (ValueError, OSError, LookupError, TypeError, AttributeError) as error:
         # DVC trusts read-only files in its cache, but checks writable ones.
-        repair = f"chmod -R u+w .dvc/cache; rm -r {path}; dvc repro"
+        repair = repair or f'chmod -R u+w "$(dvc cache dir)"; rm -r {path}; dvc repro'
         raise UserError(f"{path}: cannot be read: {error}; repair it with: {repair}") from None

@@ -6,11 +6,12 @@ because the machines of a cluster run this file before anything is installed.
 
 import os
 import re
+import site
 import sys
 
 # For example, git exports a hook's repository, a notebook its way of drawing, a shell another library's folder.
 FOREIGN = re.compile(
-    r"(GIT|PIP|UV)_\w+|PYTHON\w+|(MAKE|MF)[A-Z]+|MPLBACKEND|MATPLOTLIBRC|CDPATH|OMP_(DYNAMIC|THREAD_LIMIT|PROC_BIND|PLACES)"
+    r"(GIT|PIP|UV)_\w+|PYTHON\w+|(MAKE|MF)[A-Z]+|MPLBACKEND|MATPLOTLIBRC|CDPATH|LOKY_\w+|OMP_(DYNAMIC|THREAD_LIMIT|PROC_BIND|PLACES)"
 )
 # Our processes need to know who commits, how the network is reached and where packages come from.
 OURS = re.compile(
@@ -27,8 +28,10 @@ def foreign() -> list[str]:
 
 def isolate() -> None:
     """Remove what `foreign` names from this process and its children; set PATH, SHELL and USER as DVC needs them."""
-    paths = os.environ.get("PYTHONPATH", "").split(os.pathsep)
-    sys.path[:] = [path for path in sys.path if path not in paths or not path]
+    named = {os.path.abspath(path) for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path}  # noqa: PTH100
+    root = os.path.abspath(f"{__file__}/../../../..")  # noqa: PTH100
+    others = named - {*site.getsitepackages(), root, f"{root}/src"}
+    sys.path[:] = [path for path in sys.path if path not in others]
     for name in foreign():
         del os.environ[name]
     # DVC runs `python` in $SHELL. It must find this Python, and a service's shell may be /usr/sbin/nologin.

@@ -28,8 +28,8 @@ def replacing(target: Path, size: int) -> Iterator[IO[bytes]]:
         _sync_folder(target.parent)
     except OSError as error:
         raise UserError(
-            f"{target}: cannot be written: {error.strerror or error}; {_megabytes(size)} needed, {free_space(target)} "
-            "free; nothing half-written is left"
+            f"{target}: cannot be written: {error.strerror or error}, {_megabytes(size)} needed, {free_space(target)} "
+            "free, nothing half-written is left; free some space, or make the folder writable"
         ) from None
     finally:
         with suppress(OSError):

@@ -32,7 +32,10 @@ def hold(lock: Path, what: str) -> Iterator[None]:
             f"{what} is already running (process {holder}); wait for it or stop it: kill {holder}"
         ) from None
     except OSError as error:
-        raise UserError(f"{lock}: cannot be written: {error.strerror}; {free_space(lock)} free") from None
+        raise UserError(
+            f"{lock}: cannot be written: {error.strerror}, {free_space(lock)} free; free some space, or make "
+            f"{lock.parent} writable"
+        ) from None
     try:
         yield
     finally:

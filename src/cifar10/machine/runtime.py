@@ -11,7 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from cifar10.core.errors import ParamsError
+from cifar10.core.errors import ParamsError, UserError
 from cifar10.core.params import Params
 from cifar10.machine.cores import Turn, own_cores, physical_cores, pin
 
@@ -29,8 +29,17 @@ class Runtime(NamedTuple):
     cores: frozenset[int] = frozenset()  # for child processes, because each thread of this one has one core
 
     def place(self, model: nn.Module) -> None:
-        """Move `model` to the device, in the memory layout that is fast for convolutions."""
-        model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        """Move `model` to the device, in the memory layout that is fast for convolutions.
+
+        Raise UserError if another program has taken the GPU.
+        """
+        try:
+            model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        except RuntimeError as error:  # PyTorch's, of many lines
+            if self.device.type != "cuda":
+                raise
+            said = str(error).splitlines()[0]
+            raise UserError(f"device: the GPU cannot be used: {said}; wait until it is free, or use cpu") from None
 
     def autocast(self) -> AbstractContextManager[None]:
         """Return a context for convolutions in bf16 if `precision` says so; weights and loss stay in fp32."""
