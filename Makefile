@@ -21,8 +21,8 @@ INSTALLED := $(subst -, ,$(notdir $(firstword $(wildcard .venv/installed-*))))
 TORCH := $(or $(filter gpu cpu,$(word 2,$(INSTALLED))),gpu)
 CLUSTER := $(word 3,$(INSTALLED))
 $(if $(filter gpu cpu,$(TORCH)),,$(error setup: TORCH must be gpu or cpu (got $(TORCH))))
-# It does not work in a folder that was moved or copied, for which activate was not made, or if its Python is gone.
-MOVED := $(shell [ ! -e $(BIN)/activate ] || { [ -x $(BIN)/python ] && { grep -qF "$$(pwd -P)/.venv" $(BIN)/activate || \
+# It does not work in a folder that was moved or copied, for which activate was not made, or if its Python was replaced.
+MOVED := $(shell [ ! -e $(BIN)/activate ] || { $(BIN)/python -I -c 'import pip' 2> /dev/null && { grep -qF "$$(pwd -P)/.venv" $(BIN)/activate || \
 	(. $(BIN)/activate && [ "$$VIRTUAL_ENV" -ef .venv ]); }; } || echo moved)
 STAMP := .venv/installed-$(TORCH)$(if $(CLUSTER),-cluster)
 LOCKS := requirements.lock requirements-dev.lock $(if $(CLUSTER),requirements-cluster.lock)

@@ -110,7 +110,8 @@ print(f"<script>{vl_convert.javascript_bundle()}</script></head><body>{{plot_div
 END
 $bin/dvc config --local plots.html_template ../.venv/plots.html
 # DVC keeps experiments as commits, which git refuses without a name; set one for this clone if the user has none.
-for setting in "user.name $(id -un)" "user.email $(id -un)@localhost"; do
+me=$(id -un 2> /dev/null || id -u)
+for setting in "user.name $me" "user.email $me@localhost"; do
     if git rev-parse --git-dir > /dev/null 2>&1 && ! git config "${setting%% *}" > /dev/null; then
         git config "${setting%% *}" "${setting#* }"
         echo "setup: git had no ${setting%% *}, so this clone now has ${setting#* }"

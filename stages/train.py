@@ -1,7 +1,6 @@
 """Train on data/train and metrics/dataset.json; write models/, metrics/train.json, metrics/run.json and curves."""
 
 import os
-import re
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -30,7 +29,7 @@ from stages.support.formats import (
     write_csv,
     write_json,
 )
-from stages.support.start import run_stage
+from stages.support.start import run_stage, short_of_memory
 from stages.support.stop import noted_signals
 
 
@@ -51,7 +50,7 @@ def train_stage(params: Params) -> None:
     torch.manual_seed(params.seed)
     model = Net(params.execution, params.dropout, len(classes))
     if params.pretrained:
-        with explained("data/start.safetensors", "git restore release; dvc repro"):
+        with explained("data/start.safetensors", "git restore release; "):
             load_features("data/start.safetensors", model)
     training = Training(model, split, validation, statistics, params, runtime)
     identity = training_identity(params, runtime.describe(), declared_files("train"))
@@ -85,15 +84,16 @@ def run(training: Training, checkpoints: Checkpoints, after_epoch: Callable[[], 
         raise UserError(
             f"train: {error}; no network was written; try a lower one: dvc exp run --set-param lr={lower:g}"
         ) from None
-    except (RuntimeError, MemoryError) as error:  # PyTorch has no class for a worker's death, nor for a CPU's memory
-        if isinstance(error, MemoryError) or re.search("out of memory|can't allocate memory", str(error)):
+    except (RuntimeError, MemoryError) as error:
+        if short_of_memory(error):
             batch = training.params.batch_size
             smaller = f"; try smaller ones: dvc exp run --set-param batch_size={batch // 2}" if batch > 3 else ""
             raise UserError(f"train: there is too little memory for batches of {batch} images{smaller}") from None
-        if "DataLoader worker" not in str(error):
+        if "DataLoader worker (pid" not in str(error):  # PyTorch has no class for a worker's death
             raise
+        said = str(error).splitlines()[0].rstrip(". ")
         raise UserError(
-            f"train: a process that makes batches has died, often for want of memory: {str(error).splitlines()[0]} The "
+            f"train: a process that makes batches has died, often for want of memory: {said}. The "
             f"training is saved in {checkpoints.folder} up to its last epoch; resume it without such processes: "
             "dvc exp run --set-param workers=0"
         ) from None
@@ -104,7 +104,7 @@ def run(training: Training, checkpoints: Checkpoints, after_epoch: Callable[[], 
 def write_progress(training: Training, runtime: Runtime, facts: dict[str, int]) -> None:
     """Write scores, time and machine so far, so that `dvc plots show` and `make watch` follow a running training."""
     history = training.history
-    write_json("metrics/train.json", history.last() | facts)
+    write_json("metrics/train.json", history.epochs[-1] | facts)
     for name in ("loss", "accuracy"):
         write_csv(f"plots/{name}.csv", ("epoch", "split", name, "best"), history.curve(name))
     write_csv("plots/lr.csv", ("step", "optimizer", "lr"), history.lr)

@@ -10,6 +10,7 @@ from pathlib import Path
 from subprocess import PIPE, STDOUT
 
 import psutil
+import pytest
 
 from tools.params_editor import edited
 from tools.same import CPU
@@ -118,6 +119,15 @@ class Clone:
             # No network: whatever asks for it is refused.
             **dict.fromkeys(("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"), "http://127.0.0.1:9"),
         }
+
+    def enter(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Make it the current folder of this process, with nothing of the user's."""
+        environment = self.environment()
+        for name in os.environ.keys() - environment.keys():
+            monkeypatch.delenv(name)
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        monkeypatch.chdir(self.path)
 
     @staticmethod
     def read_until(process: "subprocess.Popen[str]", beginning: str) -> str:

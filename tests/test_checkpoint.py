@@ -82,7 +82,7 @@ def test_one_half_written_is_no_checkpoint(checkpoints: Checkpoints) -> None:
 def test_a_disk_that_is_full_leaves_the_older_ones(checkpoints: Checkpoints, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.fsync", Mock(side_effect=OSError(28, "No space left on device")))
     with pytest.raises(
-        UserError, match=r"000004.pt: cannot be written: No space left on device; .* MB needed, .* free"
+        UserError, match=r"000004.pt: cannot be written: No space left on device, .* MB needed, .* free"
     ):
         checkpoints.save(state(4))
     monkeypatch.undo()

@@ -514,7 +514,9 @@ def test_test_accuracy_is_drawn_where_some_have_no_validation_split(
     monkeypatch.setattr("tools.compare.__main__.DRAWN", 5)  # a picture of thousands of rows is too large
     compare(["trial-*", "all"], None)
     assert len(drawn.call_args.args[0]) == 5
-    assert re.search(r"\| lr +\| 0\.1 to 0\.22 +\| \+12\.00 ± 0\.00", capsys.readouterr().out)
+    said = capsys.readouterr().out
+    assert "comparison.png shows the best 5 of 14 settings\n" in said
+    assert re.search(r"\| lr +\| 0\.1 to 0\.22 +\| \+12\.00 ± 0\.00", said)
 
 
 def test_make_gives_the_patterns_as_they_are(tmp_path: Path) -> None:

@@ -171,8 +171,9 @@ def test_damaged_cache_is_noticed_and_replaced(
 @pytest.mark.parametrize(
     ("error", "said"),
     [
-        (SSLError("unable to get local issuer certificate"), "its certificate is not trusted; name your company's .*"),
-        (ProxyError("Cannot connect to proxy."), "the proxy cannot be reached"),
+        (SSLError("CERTIFICATE_VERIFY_FAILED"), "its certificate is not trusted; name your company's certificates: RE"),
+        (SSLError("WRONG_VERSION_NUMBER"), "cannot be reached"),
+        (ProxyError("Tunnel connection failed: 407"), "the proxy refuses, or cannot be reached"),
     ],
 )
 def test_what_a_company_has_set_up_is_named(
@@ -342,8 +343,10 @@ def test_a_full_temporary_folder_is_named(files: Files, tmp_path: Path, monkeypa
             patch.setattr(function, full)
             with pytest.raises(UserError) as error:
                 read_cifar10(archive)
-        said = "cannot be written: No space left on device; 190 MB needed; free some space or name another folder: TM"
-        assert str(error.value) == f"the temporary folder: {said}PDIR=/folder"
+        said = "the temporary folder cannot be written: No space left on device; 190 MB needed; free some space or "
+        assert str(error.value) == f"{said}name another folder: TMPDIR=/folder"
+    with pytest.raises(FileNotFoundError):  # for which no other folder helps
+        read_cifar10(tmp_path / "gone")
 
 
 def test_an_archive_that_cannot_be_read_is_not_taken_for_a_bad_one(tmp_path: Path) -> None:

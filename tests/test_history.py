@@ -8,7 +8,7 @@ TRAIN, VALIDATION = [0.9, 0.5, 0.7, 0.6], [0.8, 0.3, 0.2, 0.4]  # smallest and l
 
 def history(accuracies: list[float]) -> History:
     """Four epochs, whose losses are 2 minus the accuracies; without a validation split where those are empty."""
-    rows = [{"epoch": i + 1.0, "train_loss": 2 - a, "train_accuracy": a} for i, a in enumerate(TRAIN)]
+    rows = [{"train_loss": 2 - a, "train_accuracy": a} for a in TRAIN]
     for row, accuracy in zip(rows, accuracies, strict=False):
         row |= {"validation_loss": 2 + accuracy, "validation_accuracy": accuracy}
     return History(rows, seconds=[9.0, 9.0, 9.0, 12.34], images_per_second=[1.0, 1.0, 1.0, 23456.7])
@@ -36,7 +36,7 @@ def test_the_best_epoch_has_the_lowest_loss_or_the_highest_accuracy() -> None:
 def test_the_last_epoch_in_one_line() -> None:
     found = history(VALIDATION)
     last = {"train_loss": 1.4, "train_accuracy": 0.6, "validation_loss": 2.4, "validation_accuracy": 0.4}
-    assert found.last() == last
+    assert found.epochs[-1] == last
     values = "train loss 1.4000, train accuracy 0.6000, validation loss 2.4000, validation accuracy 0.4000"
     assert found.line(35) == f"epoch  4/35: {values}, 23,457 images/s, 12.3 s, 5 min left"
 
@@ -54,6 +54,6 @@ def test_an_image_counts_the_same_in_a_batch_of_any_size() -> None:
     logits = torch.tensor([[0.1, 0.9, 0.0], [0.8, 0.1, 0.1], [0.2, 0.3, 0.5], [0.7, 0.2, 0.1]])
     means.add(torch.tensor(1.0), logits, torch.tensor([1, 0, 2, 2]))  # three of four right
     assert means.read() == (1.0, 0.75)
-    resumed = RunningMeans(torch.device("cpu"), **means.state())
+    resumed = RunningMeans(torch.device("cpu"), **vars(means))
     resumed.add(torch.tensor(2.5), logits[:1], torch.tensor([0]))
     assert resumed.read() == ((4 * 1.0 + 2.5) / 5, 3 / 5)

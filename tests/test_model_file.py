@@ -56,7 +56,7 @@ def test_a_flipped_bit_is_noticed(saved: tuple[Path, Net], where: int) -> None:
 
 def test_the_weights_of_another_network_are_one_line(saved: tuple[Path, Net], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cifar10.network.model_file.Net", lambda *_, **__: nn.Linear(3, 3))
-    with pytest.raises(UserError, match=r"^.+: has other layers than .+; make it again: dvc repro, or set pre"):
+    with pytest.raises(UserError, match=r"^.+: has other layers than .+; train again: dvc repro, or set pretr"):
         load_model(saved[0])
 
 

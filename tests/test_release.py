@@ -23,9 +23,7 @@ WITHOUT_DVC = ("tools.release.check_lock", lambda *_: None)  # which takes a sec
 @pytest.fixture(autouse=True)
 def _repository(clone: Clone, monkeypatch: pytest.MonkeyPatch) -> None:
     """A clone whose results say that they are of CIFAR-10, without a release."""
-    monkeypatch.chdir(clone.path)
-    for name, value in clone.environment().items():
-        monkeypatch.setenv(name, value)
+    clone.enter(monkeypatch)
     for name in ("params.yaml", "dvc.lock"):
         text = Path(name).read_text(encoding="utf-8")
         Path(name).write_text(text.replace("dataset: digits", "dataset: cifar10"), encoding="utf-8")

@@ -72,6 +72,7 @@ def test_the_space_has_the_types_of_the_schema() -> None:
         (["epochs=1.5..3"], "epochs=1.5..3: epochs is a whole number, so its range needs two of them"),
         (["lr=0.1..0.2", "lr=0.3..0.4"], "lr: given twice; name it once"),
         (["lr=0.1..0.2", "lr=0.3,0.4"], "lr: given twice; name it once"),
+        (["lr=0.1..0.2", "tta=none,flip"], "tta: does not change the training; leave it out"),
         (["seed=0..9"], "seed: has no range; name the seeds whose mean counts: seed=0,1"),
         (["lr=0.1..0.2", "seed"], "seed: write a parameter and its values like this: lr=0.05,0.1"),
     ],

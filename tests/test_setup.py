@@ -285,11 +285,13 @@ def test_an_environment_that_was_made_for_another_folder_is_made_again(project: 
     assert "installing" not in project.run("make", "setup").stdout
 
 
-def test_an_environment_whose_python_is_gone_is_made_again(project: Project) -> None:
-    """As when the system has replaced 3.11 by 3.13."""
+@pytest.mark.parametrize("another", [True, False])
+def test_an_environment_whose_python_was_replaced_is_made_again(project: Project, another: bool) -> None:
+    """As by another version, which finds none of its packages, or by none at all."""
     project.run("make", "setup")
     (project.path / ".venv/bin/python").unlink()
-    (project.path / ".venv/bin/python").symlink_to("/gone/python3.11")
+    if another:
+        project.program(".venv/bin/python", f'#!/bin/sh\nexec "{sys._base_executable}" -S "$@"\n')  # type: ignore[attr-defined]
     project.program("bin/python3", NO_VENV)
     project.run("make", "setup", code=2)
     assert not (project.path / ".venv").exists()

@@ -63,16 +63,13 @@ def test_what_matches_and_what_does_not(
     clone: Clone, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """With the real dvc status, and for dvc repro a copy of what it has made before."""
-    made = " ".join(str(clone.path / name) for name in ("dvc.lock", "data", "models", "metrics", "plots"))
     real, copied = shlex.quote(str(Path(sys.executable).with_name("dvc"))), tmp_path / "made"
     shutil.copytree(clone.path, copied, symlinks=True)
     names = ("dvc.lock", "data", "models", "metrics", "plots")
     made = " ".join(shlex.quote(str(copied / name)) for name in names)
     fake_dvc(clone.path, f"cp -R {made} .", f'exec {real} "$@"')
     monkeypatch.setattr("tools.verify.DVC", str(clone.path.parent / "dvc"))
-    for name, value in clone.environment().items():
-        monkeypatch.setenv(name, value)
-    monkeypatch.chdir(clone.path)
+    clone.enter(monkeypatch)
     lock = clone.path / "dvc.lock"
     lock.write_text(re.sub(r"(path: plots/lr.csv\n +hash: md5\n +md5: )\w{32}", rf"\g<1>{'a' * 32}", lock.read_text()))
     run_json = clone.path / "metrics/run.json"

@@ -38,6 +38,8 @@ def overrides(recipe: str, seed: str) -> dict[str, str]:
         raise UserError(f"no recipe is called {recipe}; there are: {', '.join(found)}")
     if not seed.isdecimal():
         raise UserError(f"SEED must be a whole number from 0 (got {seed})")
+    if unknown := found[recipe].keys() - found["default"].keys():
+        raise UserError(f"recipes/{recipe}.yaml: '{min(unknown)}' is no parameter; recipes/default.yaml lists them")
     return {name: as_yaml(value) for name, value in (found[recipe] | {"seed": seed}).items()}
 
 

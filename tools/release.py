@@ -46,8 +46,8 @@ def main() -> None:
     for name, data in made.items():  # when all are made
         write_atomically(RELEASE / name, data)
     print(f"release: {RELEASE}/ holds {' and '.join(FILES)}, and their card")
-    print("release: next: dvc repro with the committed params.yaml, in which download alone runs")
-    print("release: then commit release/ and dvc.lock")
+    print(f"release: next: {RESTORE}; dvc checkout; dvc repro")
+    print("release: then commit release/, dvc.lock and README's example of cifar10 classify")
 
 
 def by_seed(results: Results) -> dict[int, float]:

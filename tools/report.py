@@ -151,7 +151,7 @@ def main() -> None:
     parser = argument_parser(__doc__)
     parser.add_argument("--compare", metavar="REV")
     rev = parser.parse_args().compare
-    params_text()
+    params_text()  # says what is wrong with it
     page = render(Results("the workspace"), resolve(rev) if rev else None).encode()
     write_atomically(PAGE, page)
     print(f"{PAGE.absolute().as_uri()}: {len(page) / 1e3:,.0f} kB, open it in a browser")

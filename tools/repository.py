@@ -34,7 +34,8 @@ def committed(commit: str, path: str) -> bytes:
 def blobs(names: Sequence[str]) -> list[bytes | None]:
     """Return files of commits, named COMMIT:./PATH, with one call of git, and None for each that does not exist."""
     command, listed = ["git", "cat-file", "--batch"], os.fsencode("\n".join(names))
-    done = subprocess.run(command, input=listed, capture_output=True, check=False)
+    english = os.environ | {"LC_ALL": "C"}  # in which a warning begins as below
+    done = subprocess.run(command, input=listed, capture_output=True, check=False, env=english)
     output, found = io.BytesIO(done.stdout), list[bytes | None]()
     for _ in names if not done.returncode else ():
         *_, size = output.readline().split()  # "ID blob SIZE" or "NAME missing"

@@ -21,4 +21,4 @@ def channel_statistics(images: NDArray[np.uint8], chunk: int = 4096) -> Statisti
     shares = counts / counts.sum(axis=1, keepdims=True)
     mean = shares @ values
     std = np.sqrt((shares * (values - mean[:, None]) ** 2).sum(axis=1))
-    return Statistics(mean.tolist(), np.where(std > 0, std, 1.0).tolist())  # by which images are divided
+    return Statistics(mean.tolist(), np.where(std > 0, std, 1.0).tolist())  # images are divided by it

@@ -4,7 +4,6 @@ from typing import NamedTuple
 
 import torch
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from cifar10.core import SIDE
 from cifar10.network.model import Net
@@ -65,6 +64,8 @@ def multiply_adds(network: Net) -> int:
 
 def multiply_adds_by_layer(network: Net) -> dict[str, int]:
     """Return the multiply-adds of each layer of `network` and of its head, by name."""
+    from torch.utils.flop_counter import FlopCounterMode  # imported here, because it imports Triton
+
     device, training = next(network.parameters()).device, network.training
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         network.eval()(torch.zeros(1, 3, SIDE, SIDE, device=device))

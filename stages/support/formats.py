@@ -1,4 +1,4 @@
-"""Read and write the pipeline's files: JSON, CSV and arrays, written atomically and verified when read."""
+"""Read and write the pipeline's files atomically: JSON, CSV and arrays, which are verified when read."""
 
 import csv
 import io
@@ -22,8 +22,10 @@ DIGESTS = "sha256.json"
 
 
 def read_bytes(path: str, repair: str) -> bytes:
-    with explained(path, repair):
+    try:
         return Path(path).read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}; repair it with: {repair}") from None
 
 
 def read_json(path: str) -> Any:
@@ -115,13 +117,13 @@ def write_csv(path: str, header: Iterable[str], rows: Iterable[Iterable[object]]
 
 
 @contextmanager
-def explained(path: str, repair: str = "") -> Iterator[None]:
-    """Turn errors of code that reads `path` into a UserError, which says how to make or repair the file."""
+def explained(path: str, first: str = "") -> Iterator[None]:
+    """Turn errors of code that reads `path` into a UserError, which says how to make or repair it, and what `first`."""
     try:
         yield
     except FileNotFoundError:
-        raise UserError(f"{path}: is missing; make it with: {repair or 'dvc repro'}") from None
+        raise UserError(f"{path}: is missing; make it with: {first}dvc repro") from None
     except (ValueError, OSError, LookupError, TypeError, AttributeError) as error:
         # DVC trusts read-only files in its cache, but checks writable ones.
-        repair = repair or f'chmod -R u+w "$(dvc cache dir)"; rm -r {path}; dvc repro'
+        repair = f'{first}chmod -R u+w "$(dvc cache dir)"; rm -r {path}; dvc repro'
         raise UserError(f"{path}: cannot be read: {error}; repair it with: {repair}") from None

@@ -1,6 +1,7 @@
 """Start a stage, and report its errors."""
 
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable
@@ -33,6 +34,8 @@ def run_stage(stage: Callable[[Params], None]) -> None:
     except Exception as error:
         if came:  # a library, such as matplotlib, has turned the exit into an error of its own
             sys.exit(128 + came[0])
+        if short_of_memory(error):
+            error = UserError("there is too little memory, of the GPU or of the machine; end other programs")
         if not isinstance(error, UserError):
             raise
         try:
@@ -41,6 +44,11 @@ def run_stage(stage: Callable[[Params], None]) -> None:
         except OSError:  # the terminal is lost; flushing at exit would fail as well
             sys.stdout = sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115 # until the end
         sys.exit(error.exit_code)
+
+
+def short_of_memory(error: Exception) -> bool:
+    """Return whether memory is lacking. PyTorch has no class for that of a CPU."""
+    return isinstance(error, MemoryError) or bool(re.search("out of memory|can't allocate memory", str(error)))
 
 
 def _params_file() -> bytes:

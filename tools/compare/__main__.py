@@ -87,6 +87,8 @@ def compare(patterns: Sequence[str], base_name: str | None) -> None:
         dots = [(label(cells), setting.values(by)) for cells, setting in zip(rows, found, strict=True)][:DRAWN]
         picture = draw(dots, list(base.values(by).values()) if base else [], by.replace("_", " "))
         write_atomically(PLOT, picture)
+        if len(found) > DRAWN:
+            notes.append(f"{PLOT} shows the best {DRAWN} of {len(found)} settings")
         made += f" and {PLOT}"
     else:
         PLOT.unlink(missing_ok=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from cifar10.core.errors import UserError
 from tools.recipe import overrides
-from tools.records import BROKEN, experiment_refs, params_text
+from tools.records import BROKEN, experiment_refs, params_text, removal
 from tools.repository import blobs
 from tools.start import argument_parser, run_tool
 from tools.sweep.plan import Experiment, Values, grid, is_range, plan, rows, whole_number
@@ -84,10 +84,13 @@ class Sweep:
         refs = {digest(ref.name): ref.commit for ref in experiment_refs() if ref.base == self.commit}
         names = [each.name for each in experiments if digest(each.name) in refs]
         contents = blobs([f"{refs[digest(name)]}:./metrics/train.json" for name in names])
-        try:
-            return {name: json.loads(content or b"{}")[key] for name, content in zip(names, contents, strict=True)}
-        except BROKEN:
-            raise UserError(f"not every experiment has a {key}; remove it (make show names it) and try again") from None
+        found = dict[str, float]()
+        for name, content in zip(names, contents, strict=True):
+            try:
+                found[name] = json.loads(content or b"{}")[key]
+            except BROKEN:
+                raise UserError(f"{name}: has no {key}; remove it: {removal(name)}, and try again") from None
+        return found
 
 
 def run_settings(sweep: Sweep, arguments: argparse.Namespace) -> None:

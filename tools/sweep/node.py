@@ -17,6 +17,8 @@ from typing import Any
 
 from cifar10.core.environment import foreign  # sent by value as well
 
+LOCKS = "requirements.lock requirements-dev.lock requirements-cluster.lock"
+
 
 class FailedError(Exception):
     """Say that a command failed, with its last lines, and where all of them are."""
@@ -65,7 +67,8 @@ def set_up_node(task: dict[str, Any]) -> None:
             log = folder / "logs" / "setup.log"
             watched(task, ["git", "clone", "--quiet", task["url"], str(source)], folder, log)
             watched(task, ["git", "checkout", "--quiet", "--detach", task["commit"]], source, log)
-            watched(task, ["bash", "setup.sh"], source, log)
+            build = "gpu" if free_memory() else task["torch"]
+            watched(task, ["env", f"TORCH={build}", f"LOCKS={LOCKS}", "bash", "setup.sh"], source, log)
             (source / ".venv/ready").touch()
     shared = {"cache": str(folder / "cache"), "checkpoints": str(folder / "checkpoints"), "config": ""}
     task |= {"folder": str(folder), "source": str(source), "python": str(source / ".venv/bin/python"), **shared}
@@ -75,8 +78,6 @@ def watched(task: dict[str, Any], command: list[str], folder: Path, log: Path) -
     """Return what the command prints, and log its errors. tools/session.py runs it, so that it cannot outlive us."""
     rays = ("RAY_", "OMP_", "VIRTUAL_ENV", *foreign())  # set by Ray, of the environment that Ray is in, or the user's
     environment = {name: value for name, value in os.environ.items() if not name.startswith(rays)}
-    environment["LOCKS"] = "requirements.lock requirements-dev.lock requirements-cluster.lock"  # for setup.sh, as this:
-    environment["TORCH"] = "gpu" if free_memory() else task["torch"]
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("wb") as errors, tempfile.TemporaryFile() as output:
         command, pipe = [sys.executable, "-c", task["session"], *command], subprocess.PIPE  # it closes when we die

@@ -15,7 +15,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.trial import TrialState
 
 from cifar10.core.errors import UserError
-from cifar10.core.params import Params
+from cifar10.core.params import EVALUATION, SPEED, Params
 from tools.sweep.plan import Values, axes, grid, is_range, whole_number
 
 ROUND = 8  # trials that are proposed together; TPE learns from those before them
@@ -55,6 +55,8 @@ def space(words: Sequence[str]) -> Space:
             raise UserError(f"{key}: given twice; name it once")
         if is_range(word):
             distributions[key] = _range(word)
+        elif key in EVALUATION | SPEED:
+            raise UserError(f"{key}: does not change the training; leave it out")
         elif key != "seed":
             distributions[key] = CategoricalDistribution(choices[key])
     if "seed" in distributions:

@@ -95,5 +95,5 @@ class Fused:
 
 def augmenter(params: Params, statistics: Statistics) -> Composed | Fused:
     """Return the form that `params` name. It maps uint8 images (N, 32, 32, 3) and entropy to augmented images."""
-    forms: dict[str, type[Composed | Fused]] = {"albumentations": Composed, "fused": Fused}
-    return forms[params.augment_with](params.augmentation, statistics.mean)
+    form = Fused if params.augment_with == "fused" else Composed
+    return form(params.augmentation, statistics.mean)

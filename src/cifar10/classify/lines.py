@@ -21,8 +21,8 @@ RELEASE = Path(__file__).resolve().parents[3] / "release/cifar10.onnx"
 SUFFIXES = {
     *(".png", ".jpg", ".jpeg", ".jfif", ".mpo", ".gif", ".webp", ".avif", ".bmp", ".tif", ".tiff"),
     *(".jp2", ".ppm", ".pgm", ".pbm", ".pnm", ".ico"),
-    *(".heic", ".heif"),  # which cannot be read, and must not be passed over in silence
 }
+UNREADABLE = {".heic", ".heif"}  # which must not be passed over in silence
 
 
 def print_lines(reader: Reader, arguments: list[str], model_file: str | None, top: int | None, as_json: bool) -> int:
@@ -67,7 +67,9 @@ def _files(argument: str, output: "_Output") -> list[str]:
     refuse = lambda error: output.refuse(error.filename, f"cannot be read: {error.strerror}")  # noqa: E731
     for folder, folders, files in os.walk(argument, onerror=refuse):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        pictures = (name for name in files if Path(name).suffix.lower() in SUFFIXES and not name.startswith("."))
+        pictures = (
+            name for name in files if Path(name).suffix.lower() in SUFFIXES | UNREADABLE and not name.startswith(".")
+        )
         found += [os.path.join(folder, name) for name in sorted(pictures)]  # noqa: PTH118 # as the user wrote it
     if not found and output.refused == before:
         output.refuse(argument, f"is a folder without pictures ({' '.join(sorted(SUFFIXES))})")

@@ -8,6 +8,7 @@ import os
 import re
 import site
 import sys
+import sysconfig
 
 # For example, git exports a hook's repository, a notebook its way of drawing, a shell another library's folder.
 FOREIGN = re.compile(
@@ -28,9 +29,10 @@ def foreign() -> list[str]:
 
 def isolate() -> None:
     """Remove what `foreign` names from this process and its children; set PATH, SHELL and USER as DVC needs them."""
-    named = {os.path.abspath(path) for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path}  # noqa: PTH100
+    given = os.environ.get("PYTHONPATH")
+    named = {os.path.abspath(path) for path in given.split(os.pathsep)} if given else set()  # noqa: PTH100
     root = os.path.abspath(f"{__file__}/../../../..")  # noqa: PTH100
-    others = named - {*site.getsitepackages(), root, f"{root}/src"}
+    others = named - {*site.getsitepackages(), sysconfig.get_path("stdlib"), root, f"{root}/src"}
     sys.path[:] = [path for path in sys.path if path not in others]
     for name in foreign():
         del os.environ[name]

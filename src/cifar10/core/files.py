@@ -29,7 +29,7 @@ def replacing(target: Path, size: int) -> Iterator[IO[bytes]]:
     except OSError as error:
         raise UserError(
             f"{target}: cannot be written: {error.strerror or error}, {_megabytes(size)} needed, {free_space(target)} "
-            "free, nothing half-written is left; free some space, or make the folder writable"
+            "free, nothing half-written is left; free some space, or check the folder"
         ) from None
     finally:
         with suppress(OSError):

@@ -27,8 +27,8 @@ def own_cores() -> frozenset[int]:
 def pin(threads: int, cores: Collection[int]) -> None:
     """Bind each of PyTorch's threads to one of `cores`, if there are as many.
 
-    Two threads that share a core wait for each other at every barrier. Beside two busy processes, a training reached
-    3 % of its speed alone, with bound threads a quarter.
+    Two threads that share a core wait for each other at every barrier. Beside two busy processes, a training kept
+    3 % of its speed, with bound threads a quarter.
     """
     if 1 < threads == len(cores) == cpu_count():
         import torch  # imported here, because the sweep's hub counts cores without PyTorch

@@ -15,7 +15,7 @@ from cifar10.core.errors import ParamsError, UserError
 from cifar10.core.params import Params
 from cifar10.machine.cores import Turn, own_cores, physical_cores, pin
 
-# What `precision: portable` asks of PyTorch, oneDNN and MKL. Intel's processors have AVX2 since 2013, AMD's since 2015.
+# What `precision: portable` asks of PyTorch, oneDNN and MKL. Most processors have AVX2 since 2013 or 2015.
 # MKL has other code for AVX2 on each of them, so here it uses the code that all of them share.
 PORTABLE = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_CBWR": "COMPATIBLE"}
 LIBRARIES = ("torch", "numpy", "albumentations", "opencv-python-headless", "scikit-learn")
@@ -31,15 +31,16 @@ class Runtime(NamedTuple):
     def place(self, model: nn.Module) -> None:
         """Move `model` to the device, in the memory layout that is fast for convolutions.
 
-        Raise UserError if another program has taken the GPU.
+        Raise UserError if the GPU cannot be used, for example because another program has taken it.
         """
         try:
             model.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         except RuntimeError as error:  # PyTorch's, of many lines
             if self.device.type != "cuda":
                 raise
-            said = str(error).splitlines()[0]
-            raise UserError(f"device: the GPU cannot be used: {said}; wait until it is free, or use cpu") from None
+            said = str(error).splitlines()[0].rstrip(".")
+            advice = "use cpu, or wait if another program has taken it"
+            raise UserError(f"device: the GPU cannot be used: {said}; {advice}") from None
 
     def autocast(self) -> AbstractContextManager[None]:
         """Return a context for convolutions in bf16 if `precision` says so; weights and loss stay in fp32."""
@@ -75,7 +76,7 @@ def set_up(params: Params) -> Runtime:
     threads = min(torch.get_num_threads(), most) if params.threads == "auto" else params.threads
     torch.set_num_threads(threads)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic only with this
-    # use_deterministic_algorithms(True) does the same, but imports PyTorch's compiler for a second.
+    # use_deterministic_algorithms(True) does the same, but imports PyTorch's compiler, which only train needs.
     torch.set_deterministic_debug_mode("error")
     # By default the line above also fills every new tensor with NaN, which costs a pass over its memory.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]

@@ -49,7 +49,7 @@ def load_model(path: str | Path, execution: Execution = "lattice") -> TrainedMod
         network.load_state_dict(weights)
     except RuntimeError:  # PyTorch's error, of many lines, for other names or shapes
         other = "has other layers than src/cifar10/network/model.py"
-        raise UserError(f"{path}: {other}; make it again: dvc repro, or set pretrained: false") from None
+        raise UserError(f"{path}: {other}; train again: dvc repro, or set pretrained: false") from None
     return TrainedModel(network.eval(), about["classes"], Statistics(about["mean"], about["std"]))
 
 

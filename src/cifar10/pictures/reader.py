@@ -112,12 +112,13 @@ def opened(source: str, pipe: bool) -> BinaryIO:
 
 def _copy(pipe: BinaryIO) -> BinaryIO:
     """Copy `pipe` to a file, in which Pillow can go back. Raise UserError if it holds more than MOST_BYTES."""
-    data = pipe.read(MOST_BYTES + 1)
-    if len(data) > MOST_BYTES:
-        raise UserError(f"is too large for a pipe: at most {MOST_BYTES:,} bytes; name a file instead")
     try:
         copy = tempfile.TemporaryFile()  # noqa: SIM115 # the caller closes it
-        copy.write(data)
+        while block := pipe.read(1_000_000):
+            if copy.tell() + len(block) > MOST_BYTES:
+                copy.close()
+                raise UserError(f"is too large for a pipe: at most {MOST_BYTES:,} bytes; name a file instead")
+            copy.write(block)
         copy.seek(0)
     except OSError as error:
         raise UserError(f"cannot be copied: {error.strerror}; name another folder: TMPDIR=/folder") from None

@@ -6,6 +6,7 @@ import tarfile
 import tempfile
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 from typing import Literal, assert_never
 
@@ -36,20 +37,27 @@ def read_cifar10(archive: Path) -> Dataset:
     """
     from torchvision.datasets import CIFAR10  # imported here, because it imports torch
 
-    try:
-        with tempfile.TemporaryDirectory(prefix="cifar10-") as folder:
-            files = Path(folder, CIFAR10.base_folder)
-            files.mkdir()
-            for name, data in verified_files(archive):
-                (files / name).write_bytes(data)
-            train, test = (CIFAR10(folder, train=train) for train in (True, False))
-    except OSError as error:
-        raise UserError(
-            f"the temporary folder: cannot be written: {error.strerror}; 190 MB needed; "
-            "free some space or name another folder: TMPDIR=/folder"
-        ) from None
+    with _room_needed():
+        temporary = tempfile.TemporaryDirectory(prefix="cifar10-")
+    with temporary as folder:
+        for name, data in verified_files(archive):
+            with _room_needed():
+                Path(folder, CIFAR10.base_folder).mkdir(exist_ok=True)
+                Path(folder, CIFAR10.base_folder, name).write_bytes(data)
+        train, test = (CIFAR10(folder, train=train) for train in (True, False))
     splits = [Split(np.asarray(split.data), np.asarray(split.targets, dtype=np.uint8)) for split in (train, test)]
     return Dataset(splits[0], splits[1], list(train.classes))
+
+
+@contextmanager
+def _room_needed() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"the temporary folder cannot be written: {error.strerror}; 190 MB needed; free some space or name another "
+            "folder: TMPDIR=/folder"
+        ) from None
 
 
 def read_digits() -> Dataset:

@@ -139,10 +139,10 @@ def _reason(error: Exception) -> str:
         return "no answer in time"
     if isinstance(error, requests.exceptions.ChunkedEncodingError):
         return "broke off, and again when resumed"
-    if isinstance(error, requests.exceptions.SSLError):
+    if "CERTIFICATE_VERIFY_FAILED" in str(error):
         return "its certificate is not trusted; name your company's certificates: REQUESTS_CA_BUNDLE=/file.pem"
     if isinstance(error, requests.exceptions.ProxyError):
-        return "the proxy cannot be reached"
+        return "the proxy refuses, or cannot be reached"
     if isinstance(error, requests.ConnectionError):
         return "no answer in time" if "timed out" in str(error) else "cannot be reached"
     return " ".join(str(error).split())

@@ -74,7 +74,7 @@ def batch_loader(
         prefetch_factor=4 if workers else None,
         # Arrays come through a pipe. Tensors would take shared memory, of which a container may have too little: the
         # worker then loses the batch, and the training would wait for it without end.
-        collate_fn=_as_it_is,
+        collate_fn=tuple,
         worker_init_fn=partial(_begin_worker, cores),
         generator=torch.Generator(),  # otherwise it draws from the global generator, which dropout uses
     )
@@ -87,10 +87,6 @@ def begun(loader: DataLoader[Batch]) -> Iterator[Batch]:
         return iter(loader)
     except OSError as error:
         raise UserError(f"workers: their processes cannot be started: {error.strerror}; set workers: 0") from None
-
-
-def _as_it_is(batch: Any) -> Any:
-    return batch
 
 
 def _begin_worker(cores: Collection[int], _: int) -> None:

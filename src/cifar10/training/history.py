@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from statistics import median
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -35,21 +35,17 @@ class History:
             yield batch
             asked = time.perf_counter()
 
-    def last(self) -> dict[str, float]:
-        """Return loss and accuracy after the last epoch."""
-        return {name: value for name, value in self.epochs[-1].items() if name != "epoch"}
-
-    def curve(self, name: str) -> Iterator[tuple[float, str, float, int]]:
+    def curve(self, name: str) -> Iterator[tuple[int, str, float, int]]:
         """Yield (epoch, split, value, best) of the "loss" or "accuracy". `best` is 1 for the best validation value."""
         for split in ("train", "validation"):
             values = [row[f"{split}_{name}"] for row in self.epochs if f"{split}_{name}" in row]
             best = values.index(min(values) if name == "loss" else max(values)) if values else -1
             for i, value in enumerate(values):
-                yield self.epochs[i]["epoch"], split, value, int(split == "validation" and i == best)
+                yield i + 1, split, value, int(split == "validation" and i == best)
 
     def line(self, epochs: int) -> str:
         """Return one line for the log about the last epoch. `epochs` is the total."""
-        values = ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in self.last().items())
+        values = ", ".join(f"{name.replace('_', ' ')} {value:.4f}" for name, value in self.epochs[-1].items())
         speed = f"{self.images_per_second[-1]:,.0f} images/s, {self.seconds[-1]:.1f} s"
         left = (epochs - len(self.epochs)) * median(self.seconds[-5:])
         return f"epoch {len(self.epochs):>2}/{epochs}: {values}, {speed}" + (f", {duration(left)} left" if left else "")
@@ -74,7 +70,3 @@ class RunningMeans:
     def read(self) -> tuple[float, float]:
         """Return mean loss, and accuracy 0...1."""
         return self.loss_sum.item() / self.seen, self.correct.item() / self.seen
-
-    def state(self) -> dict[str, Any]:
-        """Return what the constructor takes besides the device."""
-        return {"loss_sum": self.loss_sum, "correct": self.correct, "seen": self.seen}

@@ -117,7 +117,7 @@ class Learner:
 
 @contextmanager
 def moved_uphill(weights: list[Tensor], rho: float) -> Iterator[None]:
-    """Move each of `weights` along its gradient by `rho` times its norm inside the block, and back afterwards."""
+    """Move each weight along its gradient by `rho` times the weight's norm. Move it back after the block."""
     with torch.no_grad():
         before = [weight.clone() for weight in weights]
         for weight in weights:

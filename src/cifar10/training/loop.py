@@ -35,7 +35,7 @@ class DivergedError(UserError):
 class Training:
     """Train `model` in place on `split`. `learner.network` is the result.
 
-    A row of `history.epochs` holds the epoch, and loss and accuracy (0...1) of both splits. The training values are
+    A row of `history.epochs` holds loss and accuracy (0...1) of both splits. The training values are
     means over the augmented images, computed in the steps that learn from them. The validation values are computed by
     `learner.network` after the epoch, on images that are not augmented. A row has none if there is no validation split.
     """
@@ -60,7 +60,7 @@ class Training:
         return {
             "learner": self.learner.state(),
             "history": asdict(self.history),
-            "means": self.means.state(),
+            "means": vars(self.means),
             "progress": {name: getattr(self, name) for name in ("epoch", "step", "seconds")},
         }
 
@@ -96,8 +96,9 @@ class Training:
             return False
         loss, accuracy = self.means.read()
         trained = self.seconds + time.perf_counter() - started
-        row = {"epoch": self.epoch + 1, "train_loss": loss, "train_accuracy": accuracy}
-        if self.learner.average:
+        row = {"train_loss": loss, "train_accuracy": accuracy}
+        last = self.epoch + 1 == self.params.epochs
+        if self.learner.average and (last or len(self.validation.labels)):  # otherwise nobody reads its BatchNorm
             self.learner.average.recalibrate()
         if len(self.validation.labels):
             logits = predict(self.learner.network, self.validation.images, self.statistics, self.runtime).plain

@@ -16,7 +16,7 @@ from cifar10.training.muon import Muon
 def build_optimizers(model: Net, params: Params) -> list[Optimizer]:
     """Return the optimizers that `params` name.
 
-    Only convolutions have weight decay, because shrinking BatchNorm's scale and shift regularises nothing.
+    BatchNorm's scale and shift have no weight decay, because shrinking them regularises nothing.
     """
     by_muon: list[Tensor] = []
     if params.optimizer == "muon":
