@@ -17,6 +17,7 @@ NOT_RUN = {
     "make test",
     "make train RECIPE=default",
     "make train RECIPE=pictures",
+    "make train RECIPE=long SEED=1",
     "cifar10 classify --model models/model.onnx new.jpg",
     "dvc add pictures/*",  # there are none
     "git add pictures",
