@@ -22,8 +22,9 @@ TORCH := $(or $(filter gpu cpu,$(word 2,$(INSTALLED))),gpu)
 CLUSTER := $(word 3,$(INSTALLED))
 $(if $(filter gpu cpu,$(TORCH)),,$(error setup: TORCH must be gpu or cpu (got $(TORCH))))
 # It does not work in a folder that was moved or copied, for which activate was not made, or if its Python was replaced.
-MOVED := $(shell [ ! -e $(BIN)/activate ] || { $(BIN)/python -I -c 'import pip' 2> /dev/null && { grep -qF "$$(pwd -P)/.venv" $(BIN)/activate || \
-	(. $(BIN)/activate && [ "$$VIRTUAL_ENV" -ef .venv ]); }; } || echo moved)
+MOVED := $(shell [ ! -e $(BIN)/activate ] || { \
+	{ grep -qF "$$(pwd -P)/.venv" $(BIN)/activate || (. $(BIN)/activate && [ "$$VIRTUAL_ENV" -ef .venv ]); } && \
+	$(BIN)/python -I -c 'import pip' 2> /dev/null; } || echo moved)
 STAMP := .venv/installed-$(TORCH)$(if $(CLUSTER),-cluster)
 LOCKS := requirements.lock requirements-dev.lock $(if $(CLUSTER),requirements-cluster.lock)
 

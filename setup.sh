@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Install into .venv exactly what the hashed locks list. `make setup` calls this; after an interruption, run it again.
 # PYTHON names the interpreter, LOCKS the locks; TORCH=cpu takes PyTorch's small build, without the libraries for GPUs.
-# MOVED=moved says that the clone was moved or copied, so that the programs in .venv name another folder.
+# MOVED=moved says that .venv does not work, because the clone was moved or copied, or its Python was replaced.
 set -euo pipefail
 cd "$(dirname "$0")"
 TORCH="${TORCH:-gpu}"
@@ -110,11 +110,14 @@ print(f"<script>{vl_convert.javascript_bundle()}</script></head><body>{{plot_div
 END
 $bin/dvc config --local plots.html_template ../.venv/plots.html
 # DVC keeps experiments as commits, which git refuses without a name; set one for this clone if the user has none.
-me=$(id -un 2> /dev/null || id -u)
-for setting in "user.name $me" "user.email $me@localhost"; do
-    if git rev-parse --git-dir > /dev/null 2>&1 && ! git config "${setting%% *}" > /dev/null; then
-        git config "${setting%% *}" "${setting#* }"
-        echo "setup: git had no ${setting%% *}, so this clone now has ${setting#* }"
-    fi
-done
+identify() {
+    git config "$1" > /dev/null && return
+    git config "$1" "$2"
+    echo "setup: git had no $1, so this clone now has $2"
+}
+if git rev-parse --git-dir > /dev/null 2>&1; then
+    me=$(id -un 2> /dev/null || id -u)
+    identify user.name "$me"
+    identify user.email "$me@localhost"
+fi
 echo "setup: done; next: make demo, or . $bin/activate && dvc repro"

@@ -14,7 +14,7 @@ from cifar10.core.data import Split
 from stages.support.formats import declared_stages, write_json, write_split
 from tools.params_editor import edited
 from tools.recipe import overrides
-from tools.records import params_text
+from tools.records import workspace_params
 from tools.repository import DVC, copy_working_tree
 
 HEAVY = ("torch", "torchvision", "albumentations", "sklearn", "matplotlib")
@@ -28,7 +28,8 @@ def run(*command: str, cwd: str = ".") -> float:
 
 def with_recipe(name: str, folder: str = ".", **values: object) -> str:
     """Return params.yaml of `folder` with a recipe and these values; device, precision, threads and workers stay."""
-    return edited(params_text(folder), overrides(name, "0") | values)
+    text, _ = workspace_params(folder)
+    return edited(text, overrides(name, "0") | values)
 
 
 def set_params(folder: str, **values: object) -> None:

@@ -26,6 +26,11 @@ def cloned(hub: Path, path: Path) -> Clone:
     return other
 
 
+def remote(folder: Path) -> str:
+    """What `dvc remote add --default storage` writes from the section core on, without the second of starting DVC."""
+    return f"    remote = storage\n['remote \"storage\"']\n    url = {folder}\n"
+
+
 def test_a_second_clone_computes_nothing(clone: Clone, hub: Path, tmp_path: Path) -> None:
     for command in blocks(ROOT / "docs/remotes.md", "sh")[0].splitlines():
         output = clone.run("sh", "-c", command)
@@ -36,9 +41,7 @@ def test_a_second_clone_computes_nothing(clone: Clone, hub: Path, tmp_path: Path
 
     # Without the lock only the run cache can help, and DVC pushes no file of it that git keeps.
     bare = cloned(hub, tmp_path / "without lock" / "clone")
-    (bare.path / ".dvc/config.local").write_text(
-        f"[core]\n    remote = storage\n['remote \"storage\"']\n    url = {storage}\n"
-    )
+    (bare.path / ".dvc/config.local").write_text("[core]\n" + remote(storage))
     bare.run("git", "switch", "-q", "--detach", "HEAD~1")
     assert not (bare.path / "dvc.lock").exists()
     assert bare.ran(bare.run("dvc", "repro", "--pull", "compute_stats")) == ["compute_stats"]
@@ -51,7 +54,7 @@ def test_an_experiment_arrives_with_its_network_by_a_committed_remote(clone: Clo
     first, storage, there = clone.outputs(), tmp_path / "storage", tmp_path / "storage there"
     clone.run("git", "reset", "-q", "--soft", "HEAD~1")  # the results are an experiment on the commit without any
     with (clone.path / ".dvc/config").open("a") as config:
-        config.write(f"    remote = storage\n['remote \"storage\"']\n    url = {storage}\n")
+        config.write(remote(storage))  # [core] is its last section
     clone.run("git", "commit", "-qm", "remote", ".dvc/config")
     clone.run("git", "push", "-q", "--force", "origin", "HEAD")
     assert clone.ran(clone.run("dvc", "exp", "run", "--name", "found")) == []

@@ -10,10 +10,9 @@ from pathlib import Path
 
 from cifar10.core.errors import UserError
 from cifar10.core.files import write_atomically
-from cifar10.core.params_file import parse_params
 from tools.params_editor import edited
 from tools.recipe import overrides
-from tools.records import BROKEN, params_text
+from tools.records import BROKEN, workspace_params
 from tools.start import argument_parser, run_tool
 from tools.verify import print_same, read, run_in_copy
 
@@ -30,9 +29,8 @@ def main() -> None:
     if platform.machine() != "x86_64":
         print(f"portable: nothing to compare, as this processor is of another type ({platform.machine()})")
         return
-    text = params_text()
-    of_cifar10 = parse_params(text).dataset == "cifar10"
-    names = arguments.recipes or ["digits", *(["default"] if of_cifar10 else [])]
+    text, params = workspace_params()
+    names = arguments.recipes or ["digits", *(["default"] if params.dataset == "cifar10" else [])]
     texts = {name: edited(text, overrides(name, "0") | CHANGES) for name in names}
     expected = recorded() if FILE.exists() or not arguments.write else {}
     if not arguments.write and (missing := texts.keys() - expected.keys()):

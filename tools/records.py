@@ -10,6 +10,7 @@ import yaml
 from yaml import YAMLError
 
 from cifar10.core.errors import UserError
+from cifar10.core.params import Params
 from cifar10.core.params_file import parse_params
 from tools.params_editor import flat
 from tools.repository import committed, git
@@ -62,15 +63,14 @@ def load_params(data: bytes) -> dict[str, Any]:
     return flat(yaml.load(data, Yaml12))
 
 
-def params_text(folder: str = ".") -> str:
-    """Return the text of params.yaml. Raise UserError if it cannot be read or a value is not allowed."""
+def workspace_params(folder: str = ".") -> tuple[str, Params]:
+    """Return params.yaml as text and as parameters. Raise UserError if it cannot be read or a value is not allowed."""
     try:
         text = Path(folder, "params.yaml").read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
         said = getattr(error, "strerror", None) or error
         raise UserError(f"params.yaml: cannot be read: {said}; git restore params.yaml") from None
-    parse_params(text)
-    return text
+    return text, parse_params(text)
 
 
 def committed_params(commit: str) -> dict[str, Any]:

@@ -24,7 +24,7 @@ from cifar10.pictures import printable
 from stages.support.formats import read_split
 from tools.params_editor import as_yaml
 from tools.recipe import recipes
-from tools.records import committed_params, params_text
+from tools.records import committed_params, workspace_params
 from tools.repository import git
 from tools.results import NUMBER, Results, resolve
 from tools.start import argument_parser, run_tool
@@ -151,7 +151,7 @@ def main() -> None:
     parser = argument_parser(__doc__)
     parser.add_argument("--compare", metavar="REV")
     rev = parser.parse_args().compare
-    params_text()  # says what is wrong with it
+    workspace_params()  # says what is wrong with it
     page = render(Results("the workspace"), resolve(rev) if rev else None).encode()
     write_atomically(PAGE, page)
     print(f"{PAGE.absolute().as_uri()}: {len(page) / 1e3:,.0f} kB, open it in a browser")

@@ -13,7 +13,6 @@ from typing import Any
 
 from cifar10.core.errors import UserError
 from cifar10.core.files import write_atomically
-from cifar10.core.params_file import parse_params
 from stages.support.formats import write_csv
 from tools.compare.comparable import distinct, of_one_kind
 from tools.compare.effects import Effect, columns_of, draw_effects, effects, searched
@@ -22,7 +21,7 @@ from tools.compare.runs import find_runs
 from tools.compare.settings import Setting, difference, settings, varied
 from tools.compare.table import COMPARED, NUMBERS, aligned, label, table
 from tools.params_editor import as_yaml
-from tools.records import committed_params, params_text
+from tools.records import committed_params, workspace_params
 from tools.start import argument_parser, run_tool
 
 CSV, PLOT = Path("comparison.csv"), Path("comparison.png")
@@ -57,8 +56,9 @@ def row(setting: Setting, base: Setting | None, head: dict[str, Any]) -> dict[st
 
 
 def compare(patterns: Sequence[str], base_name: str | None) -> None:
-    dataset, head = parse_params(params_text()).dataset, varied(committed_params("HEAD"))
-    runs, notes, faults = find_runs(patterns, dataset)
+    _, params = workspace_params()
+    head = varied(committed_params("HEAD"))
+    runs, notes, faults = find_runs(patterns, params.dataset)
     if faults:
         raise UserError("\n".join(faults))
     if not runs:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from cifar10.core.errors import UserError
 from tools.recipe import overrides
-from tools.records import BROKEN, experiment_refs, params_text, removal
+from tools.records import BROKEN, experiment_refs, removal, workspace_params
 from tools.repository import blobs
 from tools.start import argument_parser, run_tool
 from tools.sweep.plan import Experiment, Values, grid, is_range, plan, rows, whole_number
@@ -60,7 +60,7 @@ class Sweep:
         self.commit, self.address, self.dry_run = clean_commit(arguments.file), arguments.address, arguments.dry_run
         self.per_gpu = whole_number("PER_GPU", arguments.per_gpu, 100)
         self.recipe = overrides(arguments.recipe, "0") if arguments.recipe else {}
-        self.workspace = params_text()
+        self.workspace, _ = workspace_params()
         self.url = published(self.commit) if self.address else str(Path.cwd())
 
     def plan(self, settings: Sequence[Values]) -> list[Experiment]:

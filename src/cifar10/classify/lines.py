@@ -90,6 +90,8 @@ class _Output:
 
     def __init__(self, model: ExportedModel, name: str, top: int, as_json: bool) -> None:
         self.classes, self.top, self.as_json = model.classes, top, as_json
+        self.shown = [printable(each) for each in model.classes]
+        self.widest = min(24, max(map(len, self.shown), default=0))
         self.refused = self.width = 0
         self.bar = False
         what = f"trained on {model.dataset}"
@@ -114,13 +116,12 @@ class _Output:
             self._print(self.heading)
             self.heading = ""
         for name, row in zip(names, predicted, strict=True):
-            best = [(self.classes[i], float(row[i])) for i in np.argsort(-row, kind="stable")[: self.top]]
+            best = [(i, float(row[i])) for i in np.argsort(-row, kind="stable")[: self.top]]
             if self.as_json:
-                predictions = [{"class": each, "probability": round(value, 6)} for each, value in best]
+                predictions = [{"class": self.classes[i], "probability": round(value, 6)} for i, value in best]
                 self._print(json.dumps({"picture": name, "predictions": predictions}))
             else:
-                widest = min(24, max(map(len, map(printable, self.classes))))
-                cells = [f"{printable(each):<{widest}} {100 * value:5.1f} %" for each, value in best]
+                cells = [f"{self.shown[i]:<{self.widest}} {100 * value:5.1f} %" for i, value in best]
                 self._print(f"{printable(name):<{self.width}}  {'   '.join(cells)}")
         if sys.stdout is not None:
             sys.stdout.flush()
